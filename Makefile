@@ -1,0 +1,43 @@
+# The image factory. 'make help' lists what there is; 'make build' and 'make test' set up the checkout themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build test test-all check bench chaos clean recipe-named
+
+RECIPE ?=
+TARGET ?=
+ARGS ?=
+PYTEST := .venv/bin/python -m pytest
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## what the host needs, and .venv; under 2 s when all is there
+	@scripts/setup
+
+build: recipe-named setup ## a tested image: make build RECIPE=nginx [TARGET=mgc] [ARGS="--boot-test quick"]
+	@.venv/bin/factory build $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+recipe-named:
+	@if [ -z "$(RECIPE)" ]; then echo "make build needs a recipe, such as: make build RECIPE=nginx" >&2; exit 2; fi
+
+test: setup ## unit tests and real ones, with one complete build [ARGS="-k seed"]
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup ## every real case: all recipes, Debian 11 and 13, ...
+	@$(PYTEST) $(ARGS)
+
+check: setup ## lint, types and unit tests; no virtual machine
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	@$(PYTEST) -q -m "not real and not slow" $(ARGS)
+
+bench chaos:
+	@echo "make $@ comes with a later version" >&2; exit 2
+
+clean: ## remove .venv and what tools left here; out/ and the cache of bases stay
+	@rm -rf .venv .setup.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	@find factory tests -name __pycache__ -type d -prune -exec rm -rf {} +

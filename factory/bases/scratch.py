@@ -1,0 +1,351 @@
+"""Builds a Debian base image from the Debian archive: newest packages, signed, nothing downloaded as an image.
+
+mmdebstrap makes the root file system, ``mke2fs -d`` puts it into a partition without a loop device, and one short direct-kernel
+boot under libvirt lets the distribution's own ``grub-install`` make the disk boot by BIOS and by UEFI. That boot runs our script
+instead of an init, so no service ever starts and the base holds no log, key, lease or machine-id to remove again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory import disk, ext4, mirror
+from factory.console import Console
+from factory.errors import BaseError, HostError
+from factory.hypervisor.accelerator import Accelerator
+from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
+from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
+from factory.run import run
+
+FORMAT = 1  # part of the cache key: raise it when the same definition gives another image
+SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
+MIB = 1024**2
+ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
+DONE = "FACTORY-BASE-DONE"
+
+PACKAGES = (
+    "linux-image-cloud-amd64 initramfs-tools systemd-sysv dbus udev libpam-systemd openssh-server cloud-init cloud-guest-utils "
+    "fdisk sudo ifupdown isc-dhcp-client qemu-guest-agent locales e2fsprogs dosfstools grub-cloud-amd64 ca-certificates "
+    "iproute2 procps netbase iputils-ping less vim-tiny unattended-upgrades"
+).split()
+EXT4_FEATURES = (  # named, so that the host's newer mke2fs adds nothing that the base's own grub cannot read
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
+    "dir_nlink,extra_isize,metadata_csum"
+)
+
+
+def build(
+    definition: Any, destination: Path, *, work: Path, console: Console, accelerator: Accelerator, connect: str
+) -> dict[str, object]:
+    """Build *definition* (its ``suite`` names the Debian release) into the qcow2 *destination*.
+
+    Returns facts: packages, kernel, default user, distribution. *work* is an empty folder on a disk with about 2 GiB free.
+    """
+    suite = str(definition.suite)
+    disk.require_space(work, 3 * 1024**3, f"the base {definition.name}")
+    source = mirror.debian_mirror(suite, console=console)
+    tree = work / "root.tar"
+    with console.stage("packages") as stage:
+        stage.note(f"mmdebstrap {suite} from {source.source}")
+        _bootstrap(suite, source, tree)
+    with console.stage("file system"):
+        facts, kernel, initrd = _read_tree(tree, work)
+        raw = work / "disk.raw"
+        _lay_out(raw)
+        _fill(tree, raw, work, suite)
+        tree.unlink()
+    with console.stage("boot loader") as stage:
+        stage.note(f"direct kernel boot, {accelerator.name}")
+        _install_boot_loader(raw, kernel, initrd, work, accelerator, connect)
+    with console.stage("compact"):
+        for partition in ext4.ext4_partitions(raw):
+            faults = ext4.check_filesystem(raw, partition.start)
+            if faults:
+                raise BaseError(
+                    "the base's file system is not sound",
+                    cause="; ".join(faults)[:500],
+                    hint="This is a defect of the factory or of this host's disk: report it",
+                    code="base.file-system",
+                )
+        disk.convert(raw, "raw", destination, "qcow2", compress=False)
+    return facts | {
+        "distribution": "debian",
+        "suite": suite,
+        "default_user": "debian",
+        "boot": ["bios", "uefi"],
+        "mirror": source.source,
+        "virtual_size": SIZE,
+    }
+
+
+def _bootstrap(suite: str, source: mirror.Mirror, tree: Path) -> None:
+    """The packages of the base and all they need, as a tar of the root file system."""
+    early = tree.with_name("early.tar")
+    early.write_bytes(_tar(EARLY_FILES))
+    argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(_packages(suite))}"]
+    argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
+    argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
+    argv += [f"--keyring={source.keyring}", f"--essential-hook=tar-in {early} /"]
+    argv += [suite, tree, *source_lines(suite, source.uri, source.security_uri)]
+    environment = {"TMPDIR": str(tree.parent)} if os.geteuid() == 0 else {}
+    try:
+        run(argv, reason="to build a base image from the Debian archive", env=environment, timeout=3600)
+    except BaseException as error:
+        if isinstance(error, Exception) and getattr(error, "code", "") == "build.command":
+            raise _bootstrap_error(suite, source, str(getattr(error, "output", ""))) from error
+        raise
+
+
+def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:
+    if re.search(r"Could not resolve|Failed to fetch|Could not connect|Connection (?:failed|refused|timed out)", output):
+        return BaseError(
+            f"the Debian archive did not answer while {suite} was built",
+            cause=f"The mirror is {source.uri} (from {source.source})",
+            hint="Check the network and http_proxy, or name another mirror in FACTORY_MIRROR",
+            output=output,
+            code="base.archive-unreachable",
+        )
+    if "unshare" in output and os.geteuid() != 0:
+        return HostError(
+            "mmdebstrap may not use user name spaces here",
+            cause="An ordinary user builds a base through them",
+            hint="Add this user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids "
+            "100000-165535 $USER), and allow unprivileged user name spaces",
+            output=output,
+            code="host.user-namespaces",
+        )
+    if "No space left" in output:
+        return HostError(
+            "the disk filled up while the base was built", hint="Free some space, or set FACTORY_STATE elsewhere",
+            output=output, code="host.disk-space",
+        )
+    return BaseError(
+        f"mmdebstrap could not build {suite}",
+        cause="Its last lines are below",
+        hint="A mirror in the middle of an update is the common cause: try again, or set FACTORY_MIRROR",
+        output=output,
+        code="base.bootstrap",
+    )
+
+
+def _packages(suite: str) -> list[str]:
+    packages = list(PACKAGES)
+    if suite != "bullseye":
+        packages.append("systemd-timesyncd")  # apart from systemd since Debian 12's split
+    if suite not in ("bullseye", "bookworm"):
+        packages[packages.index("isc-dhcp-client")] = "dhcpcd-base"  # what ifupdown uses since Debian 13
+    return packages
+
+
+def source_lines(suite: str, uri: str, security_uri: str) -> list[str]:
+    """The lines of a sources.list for *suite*."""
+    return [
+        f"deb {uri} {suite} main",
+        f"deb {uri} {suite}-updates main",
+        f"deb {security_uri} {suite}-security main",
+    ]
+
+
+def _read_tree(tree: Path, work: Path) -> tuple[dict[str, object], Path, Path]:
+    """The list of packages, and the kernel and initrd copied out of the tar for the direct boot."""
+    kernel, initrd = work / "vmlinuz", work / "initrd"
+    packages: list[dict[str, str]] = []
+    version = ""
+    with tarfile.open(tree) as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if not member.isreg():
+                continue
+            target = {"boot/vmlinuz-": kernel, "boot/initrd.img-": initrd}.get(_boot_prefix(name))
+            content = archive.extractfile(member) if target or name == "var/lib/dpkg/status" else None
+            if content is None:
+                continue
+            if target:
+                target.write_bytes(content.read())
+                version = name.split("-", 1)[1]
+            else:
+                packages = installed_packages(content.read().decode("utf-8", "replace"))
+    if not kernel.exists() or not initrd.exists():
+        raise BaseError("the root file system holds no kernel or no initrd", hint="This is a defect: report it")
+    return {"packages": packages, "kernel": version}, kernel, initrd
+
+
+def _boot_prefix(name: str) -> str:
+    return next((prefix for prefix in ("boot/vmlinuz-", "boot/initrd.img-") if name.startswith(prefix)), "")
+
+
+def installed_packages(status: str) -> list[dict[str, str]]:
+    """Name, version and architecture of what is installed, from the text of dpkg's status file."""
+    found = []
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] not in " \t")
+        if fields.get("Status", "").endswith(" installed"):
+            found.append({key: fields.get(key.title(), "") for key in ("package", "version", "architecture")})
+    return [{"name": item["package"], "version": item["version"], "architecture": item["architecture"]} for item in found]
+
+
+def _lay_out(raw: Path) -> None:
+    """GPT: a BIOS-boot partition, an ESP, and the root last, so that it can grow."""
+    with raw.open("wb") as file:
+        file.truncate(SIZE)
+    argv: list[str | Path] = ["sgdisk", "--set-alignment=2048"]
+    argv += ["-n", "14:2048:+1M", "-t", "14:ef02", "-n", "15:0:+124M", "-t", "15:ef00"]
+    argv += ["-n", f"1:{ROOT_START // 512}:0", "-t", "1:8304", raw]
+    run(argv, reason="to partition the base image", package="gdisk")
+
+
+def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
+    """Unpack the tar and write it into the root partition; an ordinary user does both as root of a user name space."""
+    late = work / "late.tar"
+    late.write_bytes(_tar(late_files(suite)))
+    root = work / "root"
+    blocks = (SIZE - ROOT_START - MIB) // 1024  # the backup GPT lies in the last MiB
+    script = (
+        'set -e; mkdir "$1"; tar -x -p --numeric-owner --xattrs --xattrs-include="*" -C "$1" -f "$2"; '
+        'cd "$1"; rm -f etc/hostname etc/resolv.conf etc/machine-id var/lib/dbus/machine-id etc/ssh/ssh_host_* '
+        "var/lib/systemd/random-seed etc/.pwd.lock; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/*.log "
+        "var/cache/debconf/*-old var/lib/dpkg/*-old var/cache/ldconfig/aux-cache tmp/* var/tmp/*; "
+        'tar -x -p --numeric-owner -C . -f "$3"; cd /; '
+        'mke2fs -q -F -t ext4 -O "$4" -L root -I 256 -m 1 -d "$1" -E "$5" "$6" "$7"; rm -rf "$1"'
+    )
+    argv: list[str | Path] = ["sh", "-c", script, "fill", root, tree, late, EXT4_FEATURES]
+    argv += [f"offset={ROOT_START},lazy_itable_init=0,lazy_journal_init=0,nodiscard", raw, str(blocks)]
+    if os.geteuid() != 0:
+        argv = ["unshare", "--user", "--map-root-user", "--map-auto", "--", *argv]
+    run(argv, reason="to write the base's file system", timeout=600)
+
+
+def _install_boot_loader(
+    raw: Path, kernel: Path, initrd: Path, work: Path, accelerator: Accelerator, connect: str
+) -> None:
+    log = work / "console-base.log"
+    with Hypervisor(work, accelerator, connect) as hypervisor:
+        spec = MachineSpec(
+            name="base",
+            uuid=new_uuid(),
+            mac=new_mac(),
+            ssh_port=free_port(),
+            console=log,
+            accelerator=accelerator.name,
+            disks=(Disk(raw, "raw"),),
+            network="none",
+            memory=1024**3,
+            kernel=DirectKernel(
+                kernel, initrd, "root=LABEL=root rw console=ttyS0,115200 init=/factory-first-boot"
+            ),
+        )
+        with hypervisor.machine(spec) as machine:
+            machine.wait_until(lambda: DONE in log.read_text(errors="replace"), "the end of grub's installation")
+            machine.wait_for_end()
+    text = log.read_text(errors="replace")
+    result = re.search(rf"{DONE} (\d+)", text)
+    if result is None or result.group(1) != "0":
+        raise BaseError(
+            "grub could not be installed into the base image",
+            cause="The script of the first boot failed; its last lines are below",
+            hint="This is a defect of the factory or of the distribution's grub: report it with these lines",
+            output=text[-3000:],
+            code="base.boot-loader",
+        )
+
+
+def _tar(files: Mapping[str, File]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, file in files.items():
+            header = tarfile.TarInfo(name)
+            header.mode = file.mode
+            if file.link:
+                header.type, header.linkname = tarfile.SYMTYPE, file.link
+            header.size = len(file.text.encode())
+            archive.addfile(header, io.BytesIO(file.text.encode()))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of ours inside the base: its text (or where it links to) and mode."""
+
+    text: str = ""
+    mode: int = 0o644
+    link: str = ""
+
+
+EARLY_FILES = {
+    "etc/fstab": File("LABEL=root / ext4 defaults,discard,errors=remount-ro 0 1\n"),
+    "etc/initramfs-tools/conf.d/resume": File("RESUME=none\n"),
+    "etc/kernel-img.conf": File("do_symlinks = no\n"),
+}
+FIRST_BOOT = f"""#!/bin/sh
+# Runs once instead of init, in the direct-kernel boot that makes this disk boot by itself. It removes itself.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+if [ "$0" = /factory-first-boot ]; then
+    # A deleted file that still runs would keep / from going read-only.
+    mountpoint -q /run || mount -t tmpfs tmpfs /run
+    cp "$0" /run/first-boot
+    exec /bin/sh /run/first-boot
+fi
+exec </dev/null >/dev/console 2>&1
+finish() {{
+    status=$?
+    trap - EXIT
+    echo "{DONE} $status"
+    sync
+    echo 1 >/proc/sys/kernel/sysrq
+    echo o >/proc/sysrq-trigger
+    while :; do :; done
+}}
+trap finish EXIT
+set -ex
+mountpoint -q /proc || mount -t proc proc /proc
+mountpoint -q /sys || mount -t sysfs sysfs /sys
+mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+root=$(findmnt -n -o SOURCE /)
+disk=/dev/$(lsblk -n -o PKNAME "$root")
+esp=$(lsblk -n -r -o PATH,PARTTYPE "$disk" | awk '$2 == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" {{print $1}}')
+mkfs.vfat -F 32 -n ESP "$esp"
+mkdir -p /boot/efi
+echo "LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10s 0 2" >>/etc/fstab
+mount "$esp" /boot/efi
+grub-install --target=i386-pc "$disk"
+grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot || \\
+    grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram
+update-grub
+umount /tmp
+rm -f /factory-first-boot /var/log/*.log
+rm -rf /var/log/journal /var/cache/debconf/*-old
+umount /boot/efi
+fstrim / || true
+mount -o remount,ro /
+set +x
+"""
+
+
+def late_files(suite: str) -> dict[str, File]:
+    """What is written over the packages' files: the distribution's public defaults, and nothing of this host."""
+    uris = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
+    return {
+        "etc/apt/sources.list": File("\n".join(source_lines(suite, *uris)) + "\n"),
+        "etc/machine-id": File("", 0o444),
+        "var/lib/dbus/machine-id": File(link="/etc/machine-id"),
+        "etc/hosts": File(
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+        ),
+        "etc/default/locale": File("LANG=C.UTF-8\n"),
+        "etc/cloud/cloud.cfg.d/01_image.cfg": File(
+            "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: true\n"
+            "apt:\n  preserve_sources_list: true\n"
+        ),
+        "etc/default/grub.d/50_image.cfg": File(
+            'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"\nGRUB_TIMEOUT=1\nGRUB_DISABLE_OS_PROBER=true\n'
+        ),
+        "factory-first-boot": File(FIRST_BOOT, 0o755),
+    }

@@ -1,0 +1,86 @@
+"""``factory test``: the boot test of any image file, whoever built it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from factory import boot_test, disk, image_format, inspection, settings
+from factory.errors import FactoryError, ImageRefused, UsageError
+from factory.findings import Findings
+from factory.hypervisor import accelerator as accelerators
+from factory.hypervisor.machine import Hypervisor
+from factory.workspace import Workspace, reap
+
+if TYPE_CHECKING:
+    from factory.console import Console
+    from factory.recipe import Recipe
+
+ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+
+
+def test_image(
+    image: Path,
+    *,
+    recipe: Recipe | None,
+    user: str,
+    mode: Literal["full", "quick"],
+    accelerator: str,
+    connect: str,
+    logs: Path | None,
+    console: Console,
+) -> tuple[boot_test.Outcome, Findings]:
+    """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such file."""
+    if not image.is_file():
+        raise UsageError(f"there is no image {image}", hint="Check the path", code="usage.no-such-file")
+    chosen = accelerators.choose(accelerator)
+    found = image_format.detect(image, failure=ImageRefused, shown=str(image))
+    reap(settings.state_dir())
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = Workspace.create("test", "0" * 8, output=Path(scratch), state=settings.state_dir())
+        try:
+            subject = image.absolute()
+            if found.name != "qcow2":
+                subject = workspace.work / "image.qcow2"
+                disk.convert(image, found.name, subject, "qcow2")
+            uefi, default = _looked_into(subject, workspace.work)
+            with Hypervisor(workspace.work, chosen, connect) as hypervisor:
+                outcome = boot_test.run(
+                    boot_test.BootTest(
+                        image=subject, default_user=user or default, mode=mode, uefi=uefi, recipe=recipe
+                    ),
+                    hypervisor,
+                    workspace.work,
+                    workspace.partial,
+                    console,
+                )
+            if logs:
+                logs.mkdir(parents=True, exist_ok=True)
+                for log in workspace.partial.glob("console-*.log"):
+                    shutil.copy(log, logs)
+        finally:
+            workspace.discard()
+    document = Findings.model_validate(
+        {"schema": 1, "image": image.name, "sha256": disk.sha256(image), "target": "generic", "findings": outcome.findings}
+    )
+    return outcome, document
+
+
+def _looked_into(image: Path, work: Path) -> tuple[bool, str]:
+    """Whether the disk has an EFI system partition, and the default user that its cloud-init would make."""
+    raw = work / "look.raw"
+    disk.convert(image, "qcow2", raw, "raw")
+    try:
+        with inspection.open_image(raw, format="raw") as view:
+            uefi = any(str(partition.type).lower() == ESP for partition in view.partitions())
+            try:
+                config = view.read("/etc/cloud/cloud.cfg").decode("utf-8", "replace")
+            except FactoryError:
+                config = ""
+    finally:
+        raw.unlink(missing_ok=True)
+    match = re.search(r"^\s+default_user:\s*(?:#.*)?\n(?:\s*#.*\n)*\s+name:\s*(\S+)", config, re.MULTILINE)
+    return uefi, match.group(1) if match else "cloud-user"

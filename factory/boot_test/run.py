@@ -1,0 +1,267 @@
+"""The boots of a boot test, side by side, and what is compared between them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from factory import disk, seed
+from factory.boot_test import assertions
+from factory.boot_test.facts import Facts, gather
+from factory.boot_test.recipe_tests import run_tests
+from factory.errors import FactoryError, MachineError
+from factory.findings import Finding
+from factory.guest import Guest, GuestRefused
+from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
+from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.manifest import BootEntry
+
+if TYPE_CHECKING:
+    from factory.console import Console, Stage
+    from factory.recipe import Recipe
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class BootTest:
+    """What is tested and how: *default_user* is the distribution's; *known_identity* are host keys and machine-id of the build."""
+
+    image: Path
+    default_user: str
+    mode: Literal["full", "quick"] = "full"
+    uefi: bool = True
+    bios: bool = True
+    recipe: Recipe | None = None
+    memory: int = 1 * GIB
+    cpus: int = 1
+    known_identity: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The boots that ran, and every finding."""
+
+    boots: tuple[BootEntry, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings for which the image is refused."""
+        return [finding for finding in self.findings if finding.status == "fail"]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot: how its machine differs from the others."""
+
+    name: str
+    firmware: Firmware
+    chipset: Literal["q35", "pc"]
+    bus: Bus
+    datasource: Literal["NoCloud", "ConfigDrive"]
+    nic_slot: int
+    larger_by: int  # bytes
+    reboot: bool = False
+
+
+@dataclass
+class Ran:
+    """What one boot left behind."""
+
+    boot: Boot
+    findings: list[Finding] = field(default_factory=list)
+    facts: Facts | None = None
+    state: Literal["ok", "failed"] = "failed"
+    seconds: float = 0.0
+    login: float | None = None
+    reboot: float | None = None
+    error: BaseException | None = None
+
+
+def boots_of(test: BootTest) -> list[Boot]:
+    """The boots for *test*: an image that boots one way only takes that way both times."""
+    first: Firmware = "bios" if test.bios else "uefi"
+    second: Firmware = "uefi" if test.uefi else "bios"
+    boots = [
+        Boot(first, first, "pc" if first == "bios" else "q35", "virtio-blk", "NoCloud", 0x10, 10 * GIB, reboot=True),
+        Boot(second if second != first else f"{second}-2", second, "q35", "virtio-scsi", "ConfigDrive", 0x11, GIB),
+    ]
+    if test.mode == "quick":
+        return [Boot(first, first, "pc" if first == "bios" else "q35", "virtio-blk", "NoCloud", 0x10, 10 * GIB)]
+    return boots
+
+
+def run(test: BootTest, hypervisor: Hypervisor, work: Path, logs: Path, console: Console) -> Outcome:
+    """Run the boots of *test*; consoles go to *logs*. Raises only what is no fault of the image."""
+    before = disk.sha256(test.image)
+    with console.stage("boot test") as stage:
+        stage.note(test.mode)
+        results = _side_by_side(
+            [lambda boot=boot: _run_boot(test, boot, hypervisor, work, logs, console, stage) for boot in boots_of(test)]  # type: ignore[misc]
+        )
+        findings = [finding for result in results for finding in result.findings]
+        findings += assertions.compare([(r.boot.name, r.facts) for r in results if r.facts], test.known_identity)
+        findings.append(assertions.unchanged(before, disk.sha256(test.image)))
+        for result in results:
+            if result.error is not None and not isinstance(result.error, FactoryError):
+                raise result.error
+        bad = [finding for finding in findings if finding.status == "fail"]
+        passed = len([finding for finding in findings if finding.status == "pass"])
+        stage.note(f"{passed} passed, {len(bad)} failed" if bad else f"{passed} passed")
+    return Outcome(tuple(_entry(result, hypervisor) for result in results), tuple(findings))
+
+
+def _side_by_side(boots: Sequence[Callable[[], Ran]]) -> list[Ran]:
+    results: list[Ran | None] = [None] * len(boots)
+
+    def start(number: int) -> None:
+        results[number] = boots[number]()
+
+    threads = [threading.Thread(target=start, args=(number,), daemon=True) for number in range(len(boots))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():  # a join without end would keep Ctrl-C from us
+            thread.join(0.5)
+    return [result for result in results if result is not None]
+
+
+def _run_boot(
+    test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, logs: Path, console: Console, parent: Stage
+) -> Ran:
+    ran = Ran(boot)
+    start = time.monotonic()
+    with parent.stage(boot.name) as stage:
+        stage.note(f"{boot.bus}, {boot.datasource}")
+        try:
+            _boot(test, boot, ran, hypervisor, work, logs, console)
+        except (FactoryError, OSError) as error:
+            ran.error = error
+            ran.findings.append(assertions.did_not_boot(boot.name, error))
+        except BaseException as error:
+            ran.error = error
+        failed = [finding for finding in ran.findings if finding.status == "fail"]
+        ran.state = "failed" if failed or ran.error else "ok"
+        ran.seconds = time.monotonic() - start - (ran.reboot or 0)
+        if failed:
+            stage.note(f"{len(failed)} of {len(ran.findings)} failed: {', '.join(f.rule for f in failed[:4])}")
+        else:
+            stage.note(f"{boot.bus}, {boot.datasource}, login after {ran.login or 0:.0f} s")
+    return ran
+
+
+def _boot(
+    test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Path, logs: Path, console: Console
+) -> None:
+    identity = new_uuid()
+    login = seed.new_keypair("boot-test")
+    mac = new_mac()
+    given = seed.test_seed(
+        hostname=f"boot-test-{secrets.token_hex(3)}",
+        instance_id=identity,
+        login=login,
+        datasource=boot.datasource,
+        mac=mac,
+    )
+    iso = work / f"test-{boot.name}.iso"
+    seed.write(given, iso)
+    overlay = work / f"test-{boot.name}.qcow2"
+    size = disk.info(test.image, "qcow2").virtual_size + boot.larger_by
+    disk.create_overlay(hypervisor.enclosure.path(test.image), "qcow2", overlay, size)
+    spec = MachineSpec(
+        name=f"test-{boot.name}",
+        uuid=identity,
+        mac=mac,
+        ssh_port=free_port(),
+        console=logs / f"console-{boot.name}.log",
+        accelerator=hypervisor.accelerator.name,
+        disks=(Disk(overlay, "qcow2", boot.bus), Disk(iso, "raw", boot.bus, readonly=True)),
+        cpus=test.cpus,
+        memory=test.memory,
+        chipset=boot.chipset,
+        network="restrict",
+        nic_slot=boot.nic_slot,
+        uefi=hypervisor.uefi(f"test-{boot.name}") if boot.firmware == "uefi" else None,
+    )
+    try:
+        with hypervisor.machine(spec) as machine:
+            guest = log_in(machine, test.default_user, login, None)
+            ran.login = machine.uptime
+            with guest:
+                ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
+                ran.findings += assertions.check(boot, given, spec, ran.facts, machine, test.default_user)
+                if test.recipe:
+                    ran.findings += run_tests(test.recipe, guest, machine, boot.name, hypervisor.accelerator.scale)
+            if boot.reboot:
+                start = time.monotonic()
+                ran.findings += _reboot(test, boot, machine, login, ran.facts, hypervisor)
+                ran.reboot = time.monotonic() - start
+    finally:
+        overlay.unlink(missing_ok=True)
+        iso.unlink(missing_ok=True)
+
+
+def log_in(machine: Machine, user: str, login: seed.KeyPair, host_key: str | None) -> Guest:
+    """The first login that the guest allows to *user*; refusals are tried again while cloud-init may still bring the key."""
+    found: list[Guest] = []
+    refused: list[float] = []
+
+    def attempt() -> bool:
+        try:
+            found.append(
+                Guest.connect(machine.spec.ssh_port, user, login.private_openssh, host_key, timeout=machine.answer_time)
+            )
+        except GuestRefused as error:
+            refused.append(time.monotonic())
+            if refused[-1] - refused[0] > machine.answer_time * 2:
+                raise MachineError(
+                    f"the guest's SSH does not let {user} in with the injected key",
+                    cause=str(error),
+                    hint="cloud-init did not put the key in place: see its lines in the console log; is the default user right?",
+                    output=machine.console.tail(),
+                    code="machine.login-refused",
+                ) from error
+        except OSError:
+            pass
+        return bool(found)
+
+    machine.wait_until(attempt, "a login over SSH")
+    return found[0]
+
+
+def _reboot(
+    test: BootTest, boot: Boot, machine: Machine, login: seed.KeyPair, before: Facts, hypervisor: Hypervisor
+) -> list[Finding]:
+    """Reboot the guest from inside, and look whether it is the same machine and as well as before."""
+    with Guest.connect(machine.spec.ssh_port, test.default_user, login.private_openssh, None) as guest:
+        guest.run("sudo -n systemctl reboot", check=False)
+    machine.console.restart()
+    machine.wait_until(lambda: machine.console.mentions("Linux version", "reboot: "), "the shutdown", quiet_allowed=True)
+    guest = log_in(machine, test.default_user, login, None)
+    with guest:
+        after = gather(guest, machine, hypervisor.accelerator.scale)
+        findings = assertions.after_reboot(boot.name, before, after)
+        if test.recipe:
+            findings += run_tests(test.recipe, guest, machine, f"{boot.name} after its reboot", hypervisor.accelerator.scale)
+    return findings
+
+
+def _entry(ran: Ran, hypervisor: Hypervisor) -> BootEntry:
+    return BootEntry(
+        name=ran.boot.name,
+        firmware=ran.boot.firmware,
+        bus=ran.boot.bus,
+        datasource=ran.boot.datasource,
+        seconds=round(ran.seconds, 1),
+        state=ran.state,
+        login_seconds=round(ran.login, 1) if ran.login else None,
+        reboot_seconds=round(ran.reboot, 1) if ran.reboot else None,
+        accelerator=hypervisor.accelerator.name,
+        console=f"console-{ran.boot.name}.log",
+    )

@@ -1,0 +1,254 @@
+"""The pipeline: one stage a line. Start reading here.
+
+recipe -> base image -> boot under libvirt with a seed -> customise over SSH -> scrub -> power off -> shrink and convert
+-> verify the final bytes -> boot tests on throw-away overlays -> manifest -> the output appears, and ``latest`` flips last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from factory import __version__, bases, boot_test, cache, disk, manifest, settings
+from factory.customise import Customised, customise
+from factory.errors import FactoryError, ImageRefused
+from factory.findings import Finding, Findings, Summary
+from factory.finish import finish
+from factory.hypervisor import accelerator
+from factory.hypervisor.machine import Hypervisor
+from factory.verify import verify
+from factory.workspace import Workspace, reap
+
+if TYPE_CHECKING:
+    from factory.console import Console, StageRecord
+    from factory.plan import Plan
+
+HEADROOM = 2 * 1024**3  # bytes beside the disk itself
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build, beside what the recipe says."""
+
+    accelerator: str = "auto"
+    connect: str = "qemu:///embed"
+    boot_test: Literal["full", "quick", "none"] = "full"
+    output: Path = Path("out")
+    offline: bool = False
+    accept_stale: bool = False
+    keep: Literal["never", "on-failure", "always"] = "never"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A build that ended well: its folder, its image, and what was found."""
+
+    recipe: str
+    build_id: str
+    folder: Path
+    image: Path
+    size: int
+    sha256: str
+    summary: Summary
+    seconds: float
+
+
+def build(plan: Plan, options: Options, console: Console) -> Built:
+    """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
+    reap(settings.state_dir())
+    chosen = accelerator.choose(options.accelerator)
+    _announce(plan, chosen, console)
+    for secret in plan.recipe.secrets:
+        console.redact(secret)
+    workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
+    try:
+        with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
+            disk.require_space(workspace.work, _space(plan), f"the build of {plan.recipe.name}")
+            result = _run(plan, options, chosen, workspace, console)
+            whole.note(f"{result.size / 1e6:.0f} MB")
+    except ImageRefused as error:
+        _set_aside(workspace, options, error, keep_image=True)
+        raise
+    except FactoryError as error:
+        _set_aside(workspace, options, error)
+        raise
+    except BaseException:
+        workspace.fail()
+        raise
+    return _commit(workspace, result)
+
+
+def _run(
+    plan: Plan, options: Options, chosen: accelerator.Accelerator, workspace: Workspace, console: Console
+) -> Built:
+    started = datetime.now(UTC)
+    base = obtain_base(plan, options, chosen, console)
+    image = workspace.partial / plan.image
+    with cache.Cache().hold(base.entry), Hypervisor(workspace.work, chosen, options.connect) as hypervisor:
+        customised = customise(plan, base, workspace, hypervisor, console)
+        finish(customised.disk, image, workspace.work, console)
+        customised.disk.unlink()
+        findings = verify(image, customised, plan.targets, workspace.work, console)
+        boots: tuple[manifest.BootEntry, ...] = ()
+        if not _failed(findings) and options.boot_test != "none":
+            outcome = boot_test.run(
+                _boot_test(plan, base, customised, image, options), hypervisor, workspace.work, workspace.partial, console
+            )
+            findings += outcome.findings
+            boots = outcome.boots
+        versions = hypervisor.connection.versions()
+    digest = _write_findings(workspace, image, plan, findings)
+    _refuse_failures(findings, workspace)
+    document = _manifest(plan, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console)
+    manifest.write(workspace.partial / "manifest.json", document, secrets=plan.recipe.secrets)
+    workspace.write_sums({image.name: digest})
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    return Built(
+        plan.recipe.name, workspace.build_id, workspace.partial, image, image.stat().st_size, digest,
+        Summary.of(findings), seconds,
+    )  # fmt: skip
+
+
+def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> bases.Base:
+    """The base image, from the cache or made now."""
+    with console.stage("base") as stage:
+        stage.note(plan.base.name)
+        base = bases.obtain(
+            plan.base,
+            offline=options.offline,
+            accept_stale=options.accept_stale,
+            console=console,
+            accelerator=chosen,
+            connect=options.connect,
+        )
+        if base.cached:
+            stage.cached(base.why)
+    return base
+
+
+def _boot_test(
+    plan: Plan, base: bases.Base, customised: Customised, image: Path, options: Options
+) -> boot_test.BootTest:
+    boot = base.facts.get("boot") or ["bios", "uefi"]
+    return boot_test.BootTest(
+        image=image,
+        default_user=str(base.facts.get("default_user") or "debian"),
+        mode="quick" if options.boot_test == "quick" else "full",
+        uefi="uefi" in boot,
+        bios="bios" in boot,
+        recipe=plan.recipe,
+        memory=max(plan.recipe.requirements.memory, 512 * 1024**2),
+        cpus=1,
+        known_identity=customised.identity,
+    )
+
+
+def _announce(plan: Plan, chosen: accelerator.Accelerator, console: Console) -> None:
+    slow = ", so every second of the guest takes several" if chosen.name == "tcg" else ""
+    console.say(f"Building {plan.recipe.name} {plan.recipe.version} with {chosen.name.upper()} ({chosen.why}){slow}.")
+
+
+def _space(plan: Plan) -> int:
+    """The bytes that a build may need below the state folder: raw copies are sparse, a full disk is the exception."""
+    return min(plan.recipe.disk, 4 * 1024**3) + HEADROOM
+
+
+def _failed(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.status == "fail"]
+
+
+def _write_findings(workspace: Workspace, image: Path, plan: Plan, findings: Sequence[Finding]) -> str:
+    digest = disk.sha256(image)
+    document = Findings.model_validate(
+        {
+            "schema": 1,
+            "image": image.name,
+            "sha256": digest,
+            "target": ",".join(target.name for target in plan.targets) or "generic",
+            "findings": tuple(findings),
+        }
+    )
+    manifest.write(workspace.partial / "findings.json", document, secrets=plan.recipe.secrets)
+    return digest
+
+
+def _refuse_failures(findings: Sequence[Finding], workspace: Workspace) -> None:
+    bad = _failed(findings)
+    if bad:
+        first = bad[0]
+        raise ImageRefused(
+            f"the image was built, but {len(bad)} of {len(findings)} findings refuse it: "
+            + ", ".join(dict.fromkeys(finding.rule for finding in bad)),
+            cause=f"{first.rule}, {first.subject}: {first.evidence.splitlines()[0][:300] if first.evidence else ''}",
+            hint=first.fix or "findings.json says more",
+            output="\n".join(f"{finding.rule} ({finding.subject}): {finding.evidence[:300]}" for finding in bad[:10]),
+        )
+
+
+def _manifest(
+    plan: Plan,
+    base: bases.Base,
+    customised: Customised,
+    chosen: accelerator.Accelerator,
+    started: datetime,
+    image: Path,
+    digest: str,
+    findings: Sequence[Finding],
+    boots: Sequence[manifest.BootEntry],
+    versions: dict[str, str],
+    workspace: Workspace,
+    console: Console,
+) -> manifest.Manifest:
+    info = disk.info(image, "qcow2")
+    recipe = plan.recipe
+    return manifest.Manifest.model_validate(
+        {
+            "schema": 1,
+            "factory": __version__,
+            "build_id": workspace.build_id,
+            "architecture": recipe.architecture,
+            "recipe": {"name": recipe.name, "version": recipe.version, "digest": plan.digest, "file": recipe.file.name},
+            "base": {"name": base.name, "kind": base.kind, "digest": base.sha256, "created": base.created},
+            "started": started,
+            "ended": datetime.now(UTC),
+            "accelerator": chosen.name,
+            "tools": versions | {"factory": __version__},
+            "stages": tuple(_stage(record) for record in console.timeline()),
+            "packages": tuple(manifest.PackageEntry(**package) for package in customised.packages),
+            "image": {
+                "file": image.name,
+                "format": "qcow2",
+                "size": image.stat().st_size,
+                "virtual_size": info.virtual_size,
+                "sha256": digest,
+                "compression": info.compression,
+            },
+            "targets": tuple(target.name for target in plan.targets),
+            "findings": Summary.of(findings),
+            "boots": tuple(boots),
+            "properties": dict(recipe.properties),
+        }
+    )
+
+
+def _stage(record: StageRecord) -> manifest.StageEntry:
+    hit = record.state == "cached"
+    return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")
+
+
+def _commit(workspace: Workspace, result: Built) -> Built:
+    folder = workspace.commit()
+    from dataclasses import replace
+
+    return replace(result, folder=folder, image=folder / result.image.name)
+
+
+def _set_aside(workspace: Workspace, options: Options, error: FactoryError, *, keep_image: bool = False) -> None:
+    if options.keep in ("on-failure", "always"):
+        workspace.keep(error.code)
+    folder = workspace.fail(keep_image=keep_image)
+    kept = f"; the disk is kept in {workspace.work}" if options.keep in ("on-failure", "always") else ""
+    error.hint = f"{error.hint.rstrip('.')}. " * bool(error.hint) + f"Everything is in {folder}{kept}"

@@ -1,0 +1,290 @@
+"""What people and programs see of the work while it runs.
+
+One :class:`Console` is made by the command line and passed to everything that reports. It has three faces: a live tree
+of stages on a terminal, plain lines with a time stamp where there is none (or in CI), and one JSON event a line for
+programs. ``build.log`` is a fourth reader of the same events. All of them get text that is clean and redacted.
+
+    with console.stage("boot test") as boot:
+        with boot.stage("bios") as stage:      # boot.stage: from another thread, the parent has to be named
+            stage.progress(done, total)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from factory.console_plain import JsonFace, PlainFace, SafeStream
+from factory.console_stage import Face, Progress, Stage, StageRecord
+from factory.console_text import summary, timeline_chart
+from factory.errors import FactoryError, HostError
+from factory.redact import Redactor, clean
+
+__all__ = ["Console", "Stage", "StageRecord", "summary", "timeline_chart"]
+
+
+class Console:
+    """The one place that shows progress, messages, output and errors. Safe to use from several threads."""
+
+    def __init__(self, face: Face | None = None, *, width: int = 80, ascii_only: bool = False) -> None:
+        """Use :meth:`create` or :meth:`quiet`. *width* is the number of columns that tables and charts may take."""
+        self._lock = threading.RLock()
+        self._faces: list[tuple[Face, Stage | None]] = [(face, None)] if face else []
+        self._stages: list[Stage] = []
+        self._open = threading.local()  # .stages: the stages this thread is in, the innermost last
+        self._redactor = Redactor()
+        self._width = width
+        self._ascii = ascii_only
+
+    @classmethod
+    def create(cls, log_format: Literal["text", "json"] = "text", stream: TextIO | None = None) -> Console:
+        """The console for *stream* (standard error): JSON if asked for, a live tree on a terminal, else plain lines.
+
+        ``CI`` and ``TERM=dumb`` ask for plain lines too. ``NO_COLOR`` is honoured, and a locale without UTF-8.
+        """
+        safe = SafeStream(sys.stderr if stream is None else stream)
+        if log_format == "json":
+            return cls(JsonFace(safe))
+        if os.environ.get("CI", "").lower() not in ("", "0", "false") or not _draws(safe):
+            return cls(PlainFace(safe), ascii_only=_ascii_only(safe))
+        from factory.console_live import LiveFace
+
+        console = cls(width=_columns(safe), ascii_only=_ascii_only(safe))
+        console._faces.append((LiveFace(safe, console._lock, ascii_only=console._ascii), None))
+        return console
+
+    @classmethod
+    def quiet(cls) -> Console:
+        """A console that shows nothing and still keeps the timeline."""
+        return cls()
+
+    # Stages
+
+    def stage(self, name: str, *, parent: Stage | None = None) -> Stage:
+        """A stage, to be used with ``with``. Without *parent* it lies below the innermost open stage of this thread."""
+        return Stage(self, self._safe(name), parent)
+
+    def _begin(self, stage: Stage) -> None:
+        with self._lock:
+            stage.parent = stage.parent or self._innermost()
+            if stage.parent:
+                stage.parent.children.append(stage)
+            self._stages.append(stage)
+            self._mine().append(stage)
+            for face in self._for(stage):
+                face.started(stage)
+
+    def _end(self, stage: Stage) -> None:
+        with self._lock:
+            stage.tail.clear()
+            with contextlib.suppress(ValueError):
+                self._mine().remove(stage)
+            for face in self._for(stage):
+                face.ended(stage)
+
+    def _note(self, stage: Stage, text: str) -> None:
+        with self._lock:
+            stage.text = self._safe(text)
+            for face in self._for(stage):
+                face.noted(stage)
+
+    def _progress(self, stage: Stage, done: int, total: int | None, unit: str) -> None:
+        with self._lock:
+            if stage.progressed is None:
+                stage.progressed = Progress()
+            stage.progressed.update(done, total, unit)
+            for face in self._for(stage):
+                face.progressed(stage)
+
+    def timeline(self, under: Stage | None = None) -> list[StageRecord]:
+        """The stages that have ended, in the order they began; of *under* and below it only, when it is given."""
+        with self._lock:
+            return [stage.record for stage in self._stages if stage.record is not None and stage.within(under)]
+
+    # Text
+
+    def say(self, text: str) -> None:
+        """One plain line for people."""
+        self._message("message", text)
+
+    def warn(self, text: str) -> None:
+        """Something that does not stop the work and that people should know."""
+        self._message("warning", text)
+
+    def _message(self, kind: Literal["message", "warning"], text: str) -> None:
+        with self._lock:
+            stage = self._innermost()
+            for line in text.split("\n"):
+                for face in self._for(stage):
+                    face.message(kind, self._safe(line), stage)
+
+    def output(self, line: str, *, source: str = "") -> None:
+        """A line that a guest or a program printed. *source* names the stage or the program it came from.
+
+        It belongs to the innermost stage of this thread; from a thread without one, to the running stage called
+        *source*, else to the one that began last.
+        """
+        with self._lock:
+            stage = self._innermost()
+            if stage is None and (running := [other for other in self._stages if other.running]):
+                stage = next((other for other in reversed(running) if other.name == source), running[-1])
+            self._output(line, source, stage)
+
+    def _output(self, text: str, source: str, stage: Stage | None) -> None:
+        with self._lock:
+            for part in text.rstrip("\r\n").split("\n"):
+                line = self._safe(part)
+                if stage is not None and line:
+                    stage.tail.append(line)
+                for face in self._for(stage):
+                    face.output(line, self._safe(source), stage)
+
+    def redact(self, secret: str) -> None:
+        """Never show or log *secret* from now on, but ``***``. One that is too short is refused, with a warning."""
+        with self._lock:
+            reason = self._redactor.add(secret)
+        if reason:
+            self.warn(f"A secret cannot be hidden from the output: {reason}")
+
+    def safe(self, text: str) -> str:
+        """*text* line by line as it may be shown or stored: without control characters and without secrets."""
+        with self._lock:
+            return "\n".join(self._safe(line) for line in text.split("\n"))
+
+    def _safe(self, text: str) -> str:
+        # Before and after: cleaning may cut a secret off at the end of a long line, or put one together.
+        return self._redactor(clean(self._redactor(text)))
+
+    # The end
+
+    def summary(self, rows: Sequence[Sequence[str]]) -> None:
+        """Show *rows* as a table."""
+        safe = [[self._safe(cell) for cell in row] for row in rows]
+        self._lines(summary(safe), safe)
+
+    def chart(self, under: Stage | None = None) -> None:
+        """Show where the time went, as a chart of the stages that have ended."""
+        self._lines(timeline_chart(self.timeline(under), width=self._width, ascii_only=self._ascii), [])
+
+    def _lines(self, text: str, rows: Sequence[Sequence[str]]) -> None:
+        with self._lock:
+            for face in self._for(None):
+                face.lines(text.split("\n") if text else [], rows)
+
+    def error(self, error: FactoryError) -> None:
+        """Show what failed, its cause, its fix and its code, and below it the end of the output."""
+        with self._lock:
+            data: dict[str, Any] = self._safe_data(error.as_dict())
+            for face in self._for(None):
+                face.error(data, self._safe_lines(error.output))
+
+    def _log_end(self, face: Face, error: BaseException) -> None:
+        """Tell a log what ended the work that it tells of."""
+        if isinstance(error, FactoryError):
+            face.error(self._safe_data(error.as_dict()), self._safe_lines(error.output))
+        else:
+            face.message("warning", self._safe(f"ended by {type(error).__name__}: {error}"), None)
+
+    def _safe_lines(self, text: str) -> list[str]:
+        return [self._safe(line) for line in text.split("\n")] if text else []
+
+    def _safe_data(self, data: Any) -> Any:
+        if isinstance(data, str):
+            return " ".join(line for part in data.split("\n") if (line := self._safe(part)))
+        if isinstance(data, Mapping):
+            return {key: self._safe_data(value) for key, value in data.items()}
+        if isinstance(data, list | tuple):
+            return [self._safe_data(value) for value in data]
+        return data
+
+    @contextlib.contextmanager
+    def log_to(self, path: Path, *, under: Stage | None = None) -> Iterator[None]:
+        """Write everything to the file *path* too, with UTC time stamps; with *under*, what happens in that stage only.
+
+        The file is private while it is written and readable by all (0644) when it is complete.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostError(
+                f"The log {path} cannot be written",
+                cause=os.strerror(error.errno or 0),
+                hint="See that the folder exists, can be written and has space",
+                code="host.log",
+            ) from error
+        with open(descriptor, "w", encoding="utf-8") as file:
+            stream = SafeStream(file, lambda error: self.warn(f"{path} is not complete: {error}"))
+            entry: tuple[Face, Stage | None] = (PlainFace(stream, utc=True, progress_every=30), under)
+            with self._lock:
+                self._faces.append(entry)
+            try:
+                yield
+            except BaseException as error:
+                with self._lock:  # whoever shows the error does so when the log is closed already
+                    self._log_end(entry[0], error)
+                raise
+            finally:
+                with self._lock:
+                    self._faces.remove(entry)
+                with contextlib.suppress(OSError):
+                    os.fchmod(descriptor, 0o644)
+                    os.fsync(descriptor)
+                if stream.dead:
+                    _drop(file)
+
+    def close(self) -> None:
+        """End the live tree and give the cursor back. An error may still be shown afterwards."""
+        with self._lock:
+            for face, _ in self._faces:
+                face.close()
+
+    # Inside
+
+    def _mine(self) -> list[Stage]:
+        if not hasattr(self._open, "stages"):
+            self._open.stages = []
+        stages: list[Stage] = self._open.stages
+        return stages
+
+    def _innermost(self) -> Stage | None:
+        mine = self._mine()
+        while mine and not mine[-1].running:  # an interrupt may have left one
+            mine.pop()
+        return mine[-1] if mine else None
+
+    def _for(self, stage: Stage | None) -> list[Face]:
+        """The faces that want to know of *stage*; what belongs to no stage goes to all."""
+        return [face for face, under in self._faces if stage is None or stage.within(under)]
+
+
+def _drop(file: TextIO) -> None:
+    """Throw away what could not be written, so that closing the file does not fail on it again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, file.fileno())
+    os.close(null)
+
+
+def _draws(stream: SafeStream) -> bool:
+    """Whether a terminal that can move its cursor is behind *stream*."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
+def _columns(stream: SafeStream) -> int:
+    try:
+        return max(os.get_terminal_size(stream.fileno()).columns - 1, 10)
+    except OSError:
+        return 80
+
+
+def _ascii_only(stream: SafeStream) -> bool:
+    """Whether the locale is without UTF-8. Python itself turns to UTF-8 in the C locale; the terminal does not."""
+    names = ["LC_ALL", "LC_CTYPE", "LANG"]
+    if os.environ.get("LC_CTYPE") == "C.UTF-8" and not os.environ.get("LC_ALL"):
+        names = ["LANG"]  # Python's own coercion of the C locale (PEP 538), or the same as LANG
+    locale = next((value for name in names if (value := os.environ.get(name))), "C")
+    return "utf" not in locale.lower() or "utf" not in stream.encoding.lower()

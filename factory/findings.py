@@ -1,0 +1,76 @@
+"""What checks and boot tests found on an image: the document ``findings.json``, and ``factory check --format json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, model_validator
+
+Status = Literal["pass", "warn", "fail", "skip"]
+Severity = Literal["error", "warn", "info"]
+
+Digest = Annotated[
+    str,
+    BeforeValidator(lambda value: value.removeprefix("sha256:") if isinstance(value, str) else value),
+    Field(pattern=r"^[0-9a-f]{64}$", description="sha256, 64 hexadecimal digits"),
+]
+
+
+class Model(BaseModel):
+    """Unknown fields are an error when a document is made, and ignored when one is read."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
+    )
+
+
+class Summary(Model):
+    """How many findings have each status."""
+
+    passed: NonNegativeInt = Field(0, alias="pass")
+    warn: NonNegativeInt = 0
+    fail: NonNegativeInt = 0
+    skip: NonNegativeInt = 0
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> Summary:
+        """The counts of *findings*."""
+        counts = {"pass": 0, "warn": 0, "fail": 0, "skip": 0}
+        for finding in findings:
+            counts[finding.status] += 1
+        return cls.model_validate(counts)
+
+
+class Finding(Model):
+    """What one rule found on one subject. The evidence of a secret is its place, kind and length, never the value."""
+
+    rule: str
+    status: Status
+    severity: Severity
+    subject: str = Field(description="what was looked at: a file of the image, the image, a boot")
+    evidence: str = ""
+    why: str = Field("", description="why the rule is there")
+    fix: str = ""
+    source: str = Field("", description="who says so: a URL or a document")
+
+    @model_validator(mode="after")
+    def _only_errors_fail(self) -> Self:
+        if self.status == "fail" and self.severity != "error":
+            raise ValueError("only a rule of severity 'error' can fail; a broken one of less has the status 'warn'")
+        return self
+
+
+class Findings(Model):
+    """``findings.json``: what the checks and boot tests found on one image."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    image: str
+    sha256: Digest
+    target: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def summary(self) -> Summary:
+        """How many findings have each status."""
+        return Summary.of(self.findings)

@@ -1,0 +1,306 @@
+"""The guest, as the factory talks to it: over SSH with a pinned host key; the only module that imports paramiko."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import select
+import shlex
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from factory.errors import BuildError, MachineError
+
+if TYPE_CHECKING:
+    import paramiko
+
+MOST_OUTPUT = 4_000_000  # bytes of a command's output that are kept
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command that ended in the guest: exit status, what it printed, seconds."""
+
+    command: str
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class GuestRefused(Exception):
+    """The guest answered, and will not let us in: it is of no use to try again soon."""
+
+
+class Guest:
+    """A session with one guest. Close it, or use it in a ``with``."""
+
+    def __init__(self, client: paramiko.SSHClient, user: str) -> None:
+        self._client = client
+        self.user = user
+
+    @classmethod
+    def connect(
+        cls, port: int, user: str, private_key: str, host_key: str | None, *, timeout: float = 10.0
+    ) -> Guest:
+        """One attempt at 127.0.0.1:*port*.
+
+        *private_key* is OpenSSH text; *host_key* the public line the guest must show, or None when the caller compares it
+        itself (a boot test, whose guest makes its own). Raises OSError while nothing answers, GuestRefused when the
+        guest answers and says no.
+        """
+        import paramiko
+
+        # Its threads log a traceback for each attempt that nobody answers yet.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+        key = paramiko.Ed25519Key.from_private_key(io.StringIO(private_key))
+        client = paramiko.SSHClient()
+        if host_key:
+            kind, data = host_key.split()[:2]
+            expected = paramiko.Ed25519Key(data=_unbase64(data))
+            client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, expected)
+            client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        else:
+            client.set_missing_host_key_policy(_Note())
+        try:
+            client.connect(
+                "127.0.0.1",
+                port=port,
+                username=user,
+                pkey=key,
+                timeout=timeout,
+                banner_timeout=timeout,
+                auth_timeout=timeout,
+                allow_agent=False,
+                look_for_keys=False,
+            )
+        except paramiko.BadHostKeyException as error:
+            client.close()
+            raise MachineError(
+                "the guest shows a host key that this build did not give it",
+                cause="Something else answers on the port, or cloud-init ignored the seed",
+                hint="Look at the console log for cloud-init's lines",
+                code="machine.host-key",
+            ) from error
+        except paramiko.AuthenticationException as error:
+            client.close()
+            raise GuestRefused(str(error)) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            client.close()
+            raise OSError(str(error)) from error
+        transport = client.get_transport()
+        if transport:
+            transport.set_keepalive(15)
+        return cls(client, user)
+
+    @property
+    def host_key(self) -> str:
+        """The key the guest showed, as ``type base64``."""
+        transport = self._client.get_transport()
+        if transport is None:
+            return ""
+        key = transport.get_remote_server_key()
+        return f"{key.get_name()} {key.get_base64()}"
+
+    def run(
+        self,
+        command: str,
+        *,
+        timeout: float = 600.0,
+        environment: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        stdin: bytes | Callable[[BinaryIO], None] = b"",
+        check: bool = True,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> Result:
+        """Run a shell *command*; *timeout* in seconds; each line of output goes to *on_line* as it comes.
+
+        Standard input holds *stdin* (bytes, or a function that writes them to a file) and is then closed, so a command
+        that asks for input sees its end.
+        Raises BuildError when *check* and the status is not 0, MachineError when the connection or the machine dies.
+        """
+        start = time.monotonic()
+        exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (environment or {}).items())
+        try:
+            channel = self._open()
+            channel.exec_command(exports + command)
+            writer = threading.Thread(target=_feed, args=(channel, stdin), daemon=True)
+            writer.start()
+            stdout, stderr = _drain(channel, start + timeout, on_line, alive)
+            writer.join(10)
+            status = channel.recv_exit_status()
+            channel.close()
+        except (OSError, EOFError) as error:
+            raise MachineError(
+                "the connection to the guest broke",
+                cause=f"While it ran: {command[:200]}",
+                hint="Look at the end of the console log: a panic, or a guest out of memory",
+                code="machine.connection-lost",
+            ) from error
+        result = Result(command, status, stdout, stderr, time.monotonic() - start)
+        if check and status != 0:
+            raise BuildError(
+                f"a command in the guest ended with status {status}: {command[:200]}",
+                cause=(stderr.strip() or stdout.strip()).splitlines()[-1] if (stderr or stdout).strip() else "",
+                output=(stdout + stderr)[-3000:],
+                code="build.guest-command",
+            )
+        return result
+
+    def _open(self) -> paramiko.Channel:
+        import paramiko
+
+        transport = self._client.get_transport()
+        if transport is None:
+            raise OSError("not connected")
+        try:
+            return transport.open_session(timeout=30)
+        except paramiko.SSHException as error:
+            raise OSError(str(error)) from error
+
+    def put_bytes(self, data: bytes, path: str, mode: int = 0o644) -> None:
+        """Write *data* to *path* in the guest, which never is open to more than *mode* allows."""
+        quoted = shlex.quote(path)
+        self.run(f"umask 077 && cat > {quoted} && chmod {mode:o} {quoted}", stdin=data)
+
+    def put_tar(
+        self, write: Callable[[tarfile.TarFile], None], *, timeout: float = 600.0, alive: Callable[[], bool] = lambda: True
+    ) -> Result:
+        """Unpack, at the root of the guest, the archive that *write* fills; it is never held in memory as a whole.
+
+        Folders that are there already keep their owner and mode.
+        """
+
+        def stream(pipe: BinaryIO) -> None:
+            with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+                write(archive)
+
+        return self.run(
+            "tar -x -p -C / --no-overwrite-dir -f -", stdin=stream, timeout=timeout, check=False, alive=alive
+        )
+
+    def read(self, path: str) -> bytes:
+        """The content of *path* in the guest."""
+        import base64
+
+        return base64.b64decode(self.run(f"base64 -w0 {shlex.quote(path)}").stdout)
+
+    def close(self) -> None:
+        """End the session."""
+        self._client.close()
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def offered_methods(port: int, user: str, *, timeout: float = 30.0) -> list[str]:
+    """How the guest would let *user* log in: what it answers to an attempt without any credential."""
+    import paramiko
+
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=timeout)) as connection:
+        transport = paramiko.Transport(connection)
+        try:
+            transport.start_client(timeout=timeout)
+            transport.auth_none(user)
+        except paramiko.BadAuthenticationType as error:
+            return list(error.allowed_types)
+        except paramiko.SSHException as error:
+            raise OSError(str(error)) from error
+        finally:
+            transport.close()
+    return ["none"]
+
+
+def _drain(
+    channel: paramiko.Channel, deadline: float, on_line: Callable[[str], None] | None, alive: Callable[[], bool]
+) -> tuple[str, str]:
+    streams = {"out": bytearray(), "err": bytearray()}
+    lines = {"out": _Lines(on_line), "err": _Lines(on_line)}
+    last_look = time.monotonic()
+    while True:
+        busy = False
+        for name, ready, receive in (
+            ("out", channel.recv_ready, channel.recv),
+            ("err", channel.recv_stderr_ready, channel.recv_stderr),
+        ):
+            while ready():
+                data = receive(65536)
+                if not data:
+                    break
+                busy = True
+                if len(streams[name]) < MOST_OUTPUT:
+                    streams[name] += data
+                lines[name].feed(data)
+        if busy:
+            continue
+        if channel.exit_status_ready() and not channel.recv_ready() and not channel.recv_stderr_ready():
+            break
+        now = time.monotonic()
+        if now > deadline:
+            channel.close()
+            raise TimeoutError("the command took too long")
+        if now - last_look > 2:
+            last_look = now
+            if not alive():
+                raise OSError("the machine ended")
+        select.select([channel], [], [], 0.2)
+    for part in lines.values():
+        part.end()
+    return streams["out"].decode("utf-8", "replace"), streams["err"].decode("utf-8", "replace")
+
+
+class _Lines:
+    """Cuts a stream of bytes into lines."""
+
+    def __init__(self, sink: Callable[[str], None] | None) -> None:
+        self._sink = sink
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        if self._sink is None:
+            return
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._sink(line.decode("utf-8", "replace").rstrip("\r"))
+        self._rest = self._rest[-10_000:]
+
+    def end(self) -> None:
+        if self._sink and self._rest:
+            self._sink(self._rest.decode("utf-8", "replace"))
+
+
+class _Note:
+    """Accepts a host key that nobody can know before: the boot test compares it afterwards with every other."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Nothing is stored: a second connection of the same test is pinned to what the first one saw."""
+
+
+def _unbase64(text: str) -> bytes:
+    import base64
+
+    return base64.b64decode(text)
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes | Callable[[BinaryIO], None]) -> None:
+    """Write standard input from a thread of its own: the command's output has to be read meanwhile."""
+    try:
+        if isinstance(stdin, bytes):
+            channel.sendall(stdin)
+        else:
+            with channel.makefile_stdin("wb", 1 << 18) as pipe:
+                stdin(pipe)
+    except (OSError, EOFError):
+        pass  # the command ended without reading all of it; its status tells
+    finally:
+        with contextlib.suppress(OSError, EOFError):
+            channel.shutdown_write()

@@ -1,0 +1,248 @@
+"""A running machine: started, waited for, powered off; its end is noticed at once and told with its cause."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import socket
+import threading
+import time
+import uuid as uuids
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from factory import settings
+from factory.errors import HostError, MachineError
+from factory.hypervisor.accelerator import Accelerator
+from factory.hypervisor.connection import Connection
+from factory.hypervisor.console_watch import ConsoleWatch
+from factory.hypervisor.domain import Disk, MachineSpec, UefiFirmware, domain_xml
+from factory.hypervisor.enclosure import Enclosure
+from factory.hypervisor.watcher import Watcher, end_all
+
+OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+)
+SILENCE = 60.0  # seconds without a word on the console before a boot counts as hung; scaled
+BOOT = 180.0  # seconds for a whole boot up to SSH; scaled
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds, scaled for the accelerator."""
+
+    boot: float
+    silence: float
+
+    @classmethod
+    def of(cls, accelerator: Accelerator) -> Timeouts:
+        """The time-outs for *accelerator*; TCG gets several times those of KVM."""
+        return cls(BOOT * accelerator.scale, SILENCE * accelerator.scale)
+
+
+class Hypervisor:
+    """One libvirt for the machines of one build, with the watcher that ends them when we die. Use it in a ``with``."""
+
+    def __init__(self, work: Path, accelerator: Accelerator, uri: str = "qemu:///embed") -> None:
+        """*work* is the build's work folder; libvirt's own files go below it."""
+        self.accelerator = accelerator
+        self.timeouts = Timeouts.of(accelerator)
+        self._uri = uri
+        self._work = work
+        self._root = work / "libvirt"
+        self._closing = contextlib.ExitStack()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Hypervisor:
+        with contextlib.ExitStack() as undo:
+            self.enclosure = Enclosure(self._work, kvm=self.accelerator.name == "kvm")
+            undo.callback(self.enclosure.close)
+            self._root.mkdir(exist_ok=True, mode=0o711)
+            root = self.enclosure.work / "libvirt"
+            if self._uri == "qemu:///embed":
+                self.watcher = Watcher(root)
+                undo.callback(self.watcher.close)
+            self.connection = undo.enter_context(
+                Connection(self._uri, root, self.enclosure.account, settings.cache_dir() / "libvirt")
+            )
+            undo.callback(end_all, str(root))
+            self._closing = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def machine(self, spec: MachineSpec) -> Iterator[Machine]:
+        """Run *spec* for the length of the ``with``; the machine is gone afterwards, whatever happened."""
+        machine = Machine(self, spec)
+        machine.start()
+        try:
+            yield machine
+        finally:
+            machine.destroy()
+
+    def uefi(self, name: str) -> UefiFirmware:
+        """OVMF with fresh variables for the machine *name*."""
+        for code, variables in OVMF:
+            if Path(code).exists() and Path(variables).exists():
+                own = self._work / f"{name}.nvram"
+                shutil.copyfile(variables, own)
+                return UefiFirmware(Path(code), own)
+        raise HostError(
+            "the UEFI firmware OVMF is not installed",
+            hint="Run 'make setup', or install the package ovmf",
+            code="host.no-ovmf",
+        )
+
+
+class Machine:
+    """A machine between start and end."""
+
+    def __init__(self, hypervisor: Hypervisor, spec: MachineSpec) -> None:
+        self.spec = spec
+        self._hypervisor = hypervisor
+        self._domain: Any = None
+        self.console = ConsoleWatch(spec.console)
+
+    def start(self) -> None:
+        """Start it under libvirt."""
+        self._started = time.monotonic()
+        enclosure = self._hypervisor.enclosure
+        self.spec.console.touch(mode=0o644)
+        enclosure.give(self.spec.console)
+        self._domain = self._hypervisor.connection.define_and_start(domain_xml(self._as_seen(enclosure)))
+
+    def _as_seen(self, enclosure: Enclosure) -> MachineSpec:
+        """The specification with the paths that QEMU sees, and its own files given to its account."""
+        spec = self.spec
+
+        def shown(disk: Disk) -> Disk:
+            if not disk.readonly or disk.path.is_relative_to(self._hypervisor._work):
+                enclosure.give(disk.path)
+            return replace(disk, path=enclosure.path(disk.path))
+
+        if spec.uefi:
+            enclosure.give(spec.uefi.variables)
+            spec = replace(spec, uefi=replace(spec.uefi, variables=enclosure.path(spec.uefi.variables)))
+        if spec.kernel:
+            kernel = replace(
+                spec.kernel, kernel=enclosure.path(spec.kernel.kernel), initrd=enclosure.path(spec.kernel.initrd)
+            )
+            spec = replace(spec, kernel=kernel)
+        return replace(spec, console=enclosure.path(spec.console), disks=tuple(shown(disk) for disk in spec.disks))
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started
+
+    @property
+    def answer_time(self) -> float:
+        """Seconds after which an answer of the guest is overdue; scaled."""
+        return 6.0 * self._hypervisor.accelerator.scale
+
+    def check_alive(self) -> bool:
+        """Whether it runs and its console shows no dead system; for long commands in the guest."""
+        self.console.read()
+        return self.alive and self.console.death() is None
+
+    @property
+    def alive(self) -> bool:
+        """Whether QEMU still runs it."""
+        return self._domain is not None and self._hypervisor.connection.alive(self._domain)
+
+    def wait_until(
+        self, ready: Callable[[], bool], what: str, *, seconds: float | None = None, quiet_allowed: bool = False
+    ) -> float:
+        """Call *ready* about once a second until it is true; returns the seconds it took.
+
+        Raises MachineError with the cause as soon as the machine ends, its console shows a dead boot, it says nothing
+        for too long (unless *quiet_allowed*), or *seconds* (default: the scaled time for a boot) have passed.
+        """
+        start = time.monotonic()
+        limit = seconds or self._hypervisor.timeouts.boot
+        self.console.last_progress = start
+        while True:
+            self._raise_if_dead(what)
+            if ready():
+                return time.monotonic() - start
+            if time.monotonic() - start > limit:
+                raise self._error(
+                    f"the guest did not get to {what} within {limit:.0f} s",
+                    f"Its console last said: {self.console.last_line() or 'nothing at all'}",
+                    "Look at the console log",
+                    "machine.timeout",
+                )
+            if not quiet_allowed and self.console.silent_for > self._hypervisor.timeouts.silence:
+                raise self._error(
+                    f"the guest hung before {what}",
+                    f"Its console was silent for {self.console.silent_for:.0f} s after: "
+                    f"{self.console.last_line() or 'nothing at all'}",
+                    "If it hung right after the firmware, try --accel tcg",
+                    "machine.hung",
+                )
+            time.sleep(0.3)
+
+    def _raise_if_dead(self, what: str) -> None:
+        self.console.read()
+        death = self.console.death()
+        if death:
+            sign, line = death
+            raise self._error(f"{sign.cause} before {what}", f"The console says: {line}", sign.hint, sign.code)
+        if not self.alive:
+            self.console.read()
+            raise self._error(
+                f"QEMU ended before {what}",
+                f"The console last said: {self.console.last_line() or 'nothing at all'}",
+                "Was it killed, for lack of memory perhaps? 'dmesg' tells",
+                "machine.ended",
+            )
+
+    def _error(self, message: str, cause: str, hint: str, code: str) -> MachineError:
+        return MachineError(
+            message, cause=cause, hint=f"{hint} ({self.spec.console.name})", code=code, output=self.console.tail()
+        )
+
+    def wait_for_end(self, seconds: float | None = None) -> float:
+        """Wait until the guest has powered itself off; returns the seconds it took."""
+        start = time.monotonic()
+        limit = seconds or self._hypervisor.timeouts.boot
+        while self.alive:
+            self.console.read()
+            if time.monotonic() - start > limit:
+                raise self._error(
+                    f"the guest did not power off within {limit:.0f} s", f"It last said: {self.console.last_line()}",
+                    "A service that does not stop holds it up; the console log names it", "machine.no-power-off",
+                )
+            time.sleep(0.2)
+        return time.monotonic() - start
+
+    def destroy(self) -> None:
+        """End it at once; quiet when it has ended already."""
+        if self._domain is not None:
+            self._hypervisor.connection.destroy(self._domain)
+            self._domain = None
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def new_mac() -> str:
+    """A random MAC address in QEMU's own range."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+
+
+def new_uuid() -> str:
+    """A random UUID for the machine's SMBIOS."""
+    return str(uuids.uuid4())

@@ -1,0 +1,87 @@
+"""Ends QEMU when its owner is gone.
+
+libvirt starts QEMU detached, so it is nobody's child and no parent-death signal reaches it. This small process holds the
+read end of a pipe whose write end only the factory has: when the factory ends, however it ends, the pipe closes, and every
+process whose command line names this build's own folder for libvirt is killed. The folder's name is random, so nothing else is met.
+
+Run as ``python -I -S watcher.py FOLDER`` with the pipe on standard input; it imports nothing of the factory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+
+class Watcher:
+    """The factory's side: start it before the first machine, close it after the last."""
+
+    def __init__(self, folder: Path) -> None:
+        """*folder* is the embedded libvirt root, as it stands in QEMU's command line."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
+        )
+
+    def close(self) -> None:
+        """Let it look once more, and wait for its end."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, for the ledger."""
+        return self._process.pid
+
+
+def processes_of(folder: str) -> list[int]:
+    """The processes of this host, other than ourselves, whose command line names a path below *folder*."""
+    found = []
+    needle = os.fsencode(folder.rstrip("/") + "/")
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) in (os.getpid(), os.getppid()):
+            continue
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if needle in words and b"qemu" in words.split(b"\0")[0]:
+            found.append(int(entry))
+    return found
+
+
+def end_all(folder: str) -> None:
+    """Kill them, and look again until none is left."""
+    for _ in range(50):
+        pids = processes_of(folder)
+        if not pids:
+            return
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.1)
+
+
+def watch(pipe: IO[bytes], folder: str) -> None:
+    """Wait until *pipe* closes, then end what is left."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    while pipe.read(1):
+        pass
+    end_all(folder)
+
+
+if __name__ == "__main__":
+    watch(sys.stdin.buffer, sys.argv[1])

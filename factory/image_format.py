@@ -1,0 +1,78 @@
+"""What kind of disk image a file really is, by its content: a name or an extension proves nothing.
+
+The one module that knows oslo.utils, whose format inspector was written for hostile images: it only reads, and finds
+a header hidden inside another.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from factory.errors import BaseError, FactoryError, UsageError
+
+DISKS = {"qcow2": "qcow2", "gpt": "raw", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
+"""Names of the inspector that are a whole disk, and what QEMU calls them."""
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """*name* is QEMU's name for the format (for ``-f``); *virtual_size* is the size of the disk inside, in bytes."""
+
+    name: str
+    virtual_size: int
+
+
+def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = "") -> ImageFormat:
+    """The format of the disk image *path*, which errors call *shown*.
+
+    Raises *failure* when it is no disk image, is several things at once, or refers to other files (a backing file, a
+    data file, an extent elsewhere): opening such an image would read whatever file of this host it names.
+    """
+    from oslo_utils.imageutils import format_inspector as inspector
+
+    logging.getLogger(inspector.__name__).setLevel(logging.CRITICAL)  # it would print warnings of its own
+    name = shown or str(path)
+    try:
+        found = inspector.detect_file_format(str(path))
+    except inspector.ImageFormatError as error:
+        raise failure(
+            f"{name} can be read as more than one kind of image",
+            cause=str(error),
+            hint="Convert it with 'qemu-img convert -f FORMAT -O qcow2', and check where it came from",
+            code="image.ambiguous",
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read", cause=str(error), code="usage.no-such-file") from error
+    if found is None or found.NAME not in DISKS:
+        kind = {"iso": "an ISO image", "luks": "an encrypted disk"}.get(found.NAME if found else "", "no disk image")
+        raise failure(
+            f"{name} is {kind}",
+            cause="A base is a bootable disk: a qcow2 image, or a raw one with a partition table",
+            hint="Name a cloud image of a distribution, not its installer",
+            code="image.not-a-disk",
+        )
+    if found.NAME != "gpt":  # a partition table cannot refer to other files
+        try:
+            found.safety_check()
+        except (inspector.SafetyCheckFailed, inspector.ImageFormatError) as error:
+            faults = getattr(error, "failures", {})
+            raise failure(
+                f"{name} is an unsafe {found.NAME} image",
+                cause="; ".join(str(fault) for fault in faults.values()) or str(error),
+                hint="Flatten it where its backing file is: 'qemu-img convert -f FORMAT -O qcow2 IMAGE NEW'",
+                code="image.unsafe",
+            ) from None
+    if found.NAME == "qcow2" and _encrypted(path):
+        raise failure(
+            f"{name} is an encrypted qcow2 image", hint="Decrypt it with 'qemu-img convert'", code="image.encrypted"
+        )
+    size = path.stat().st_size if found.NAME == "gpt" else found.virtual_size
+    return ImageFormat(DISKS[found.NAME], size)
+
+
+def _encrypted(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(32)  # crypt_method in the qcow2 header
+        return file.read(4) != b"\0\0\0\0"

@@ -1,0 +1,74 @@
+"""The images built here: the catalogue that ``factory images`` shows, read from the builds' manifests."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.errors import FactoryError, UsageError
+from factory.manifest import Manifest, read_manifest
+
+BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One build's output."""
+
+    folder: Path
+    manifest: Manifest
+    latest: bool
+
+    def row(self) -> list[str]:
+        """The cells of the table."""
+        document = self.manifest
+        return [
+            document.recipe.name,
+            document.recipe.version,
+            document.build_id,
+            f"{document.image.size / 1e6:.0f} MB",
+            ", ".join(boot.name for boot in document.boots) or "not booted",
+            "latest" if self.latest else "",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as data."""
+        document = self.manifest
+        return {
+            "recipe": document.recipe.name,
+            "version": document.recipe.version,
+            "build_id": document.build_id,
+            "directory": str(self.folder),
+            "image": str(self.folder / document.image.file),
+            "size": document.image.size,
+            "sha256": document.image.sha256,
+            "latest": self.latest,
+        }
+
+
+def builds(output: Path) -> list[Image]:
+    """Every whole build below *output*, by recipe and time; what cannot be read is left out."""
+    found = []
+    for folder in sorted(output.glob("*/*")):
+        if not BUILD_ID.fullmatch(folder.name) or folder.is_symlink():
+            continue
+        try:
+            document = read_manifest(folder)
+        except FactoryError:
+            continue
+        latest = (folder.parent / "latest").resolve() == folder.resolve()
+        found.append(Image(folder, document, latest))
+    return found
+
+
+def show(build: str, output: Path) -> Manifest:
+    """The manifest of *build*: a directory, a build id, or a recipe's name for its latest build."""
+    places = [Path(build), output / build / "latest", *output.glob(f"*/{build}")] if build.strip("./") else []
+    for place in places:
+        if (place / "manifest.json").is_file():
+            return read_manifest(place)
+    raise UsageError(
+        f"there is no build {build!r} below {output}", hint="'factory images list' shows them", code="usage.no-such-build"
+    )

@@ -1,0 +1,137 @@
+"""The process that reads a disk image, which may be hostile: ``main`` is all that :mod:`factory.inspection` starts.
+
+It has no environment, the rights of an unprivileged account, and limits: it can open no file and no socket, start no
+process, write nothing but answers, and use only so much memory and time. The image is a descriptor that it inherited.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+import pwd
+import resource
+import sys
+from typing import Any
+
+from factory.inspection_wire import MAX_BYTES, WireError, receive, send
+
+ACCOUNTS = ("factory-qemu", "nobody")  # the first that exists, when started by root
+MEMORY = 1 << 30  # bytes of address space
+SECONDS = 600  # of processor time
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def confine() -> None:
+    """Give up every right and set every limit. What the process needs must be imported and open by now."""
+    if os.geteuid() == 0:
+        account = _account()
+        os.setgroups([])
+        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    limits = {
+        resource.RLIMIT_AS: MEMORY,
+        resource.RLIMIT_CPU: SECONDS,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 1 << 16,  # what it says when it fails
+        resource.RLIMIT_NOFILE: 0,  # what is open stays open; nothing more can be
+        resource.RLIMIT_NPROC: 0,
+    }
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+
+
+def _account() -> pwd.struct_passwd:
+    for name in ACCOUNTS[:-1]:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return pwd.getpwnam(ACCOUNTS[-1])
+
+
+def main() -> None:
+    """Answer requests on standard input until it ends. Arguments: the image's descriptor, and its format."""
+    descriptor, image_format = int(sys.argv[1]), sys.argv[2]
+    answers = os.dup(1)
+    os.dup2(2, 1)  # nothing that a library prints may look like an answer
+    from factory.inspection_disk import Disk
+    from factory.inspection_filesystems import Entry, VolumeError
+    from factory.inspection_tree import Absent, Node, Tree
+    from factory.partitions import read_table
+
+    def described(entry: Entry, partition: int) -> list[Any]:
+        return [*vars(entry).values(), partition]
+
+    def opened() -> tuple[Tree, dict[str, Any]]:
+        disk = Disk(descriptor, image_format)
+        table = read_table(disk.pread, disk.size)
+        volumes: dict[int, Any] = {}
+        for part in table.partitions:
+            if part.filesystem:
+                try:
+                    volumes[part.number] = disk.open(part, part.filesystem)
+                except VolumeError as error:
+                    volumes[part.number] = error
+        tree = Tree(table.partitions, volumes)
+        return tree, {
+            "table": table.kind,
+            "size": disk.size,
+            "faults": list(table.faults),
+            "partitions": [
+                vars(part) | {"filesystem": vars(part.filesystem) if part.filesystem else None}
+                for part in table.partitions
+            ],
+            "unreadable": {
+                str(number): str(volume) for number, volume in volumes.items() if isinstance(volume, VolumeError)
+            },
+            "root": tree.root,
+            "no_root": tree.no_root,
+            "mounts": {mount.place: mount.partition for mount in tree.mounts.values()},
+        }
+
+    def answer(tree: Tree, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        operation, partition = request["do"], request.get("partition")
+        follow = operation in ("read", "scan") or bool(request.get("follow"))
+        node: Node = tree.find(request["path"], follow=follow, partition=partition)
+        if operation == "scan":
+            if tree.entry(node).kind != "dir":
+                return {"error": "not-a-directory"}, b""
+            found = tree.scan(node, mounted=partition is None)
+            return {"entries": [[name, *described(entry, number)] for name, number, entry in found]}, b""
+        entry = tree.entry(node)
+        if operation == "stat":
+            return {"entry": described(entry, node.partition)}, b""
+        if operation == "read":
+            if entry.kind != "file":
+                return {"error": "not-a-file", "kind": entry.kind}, b""
+            return {"size": entry.size}, tree.read(node, request["offset"], min(request["size"], MAX_BYTES))
+        if operation == "readlink":
+            return ({"target": tree.link(node)} if entry.kind == "symlink" else {"error": "not-a-symlink"}), b""
+        return {"names": {name: value.hex() for name, value in tree.xattrs(node).items()}}, b""
+
+    codecs.lookup("utf-16-le")  # of GPT names; Python loads it at its first use, too late
+    confine()
+    tree: Tree | None = None
+    while True:
+        try:
+            request, _ = receive(0)
+        except (EOFError, WireError):
+            return
+        content = b""
+        try:
+            if tree is None:
+                tree, header = opened()
+            else:
+                header, content = answer(tree, request)
+        except Absent:
+            header = {"error": "absent"}
+        except VolumeError as error:
+            header = {"error": "unreadable", "why": str(error)}
+        except (MemoryError, RecursionError) as error:
+            header = {"error": "unreadable", "why": f"it needs too much memory ({type(error).__name__})"}
+        try:
+            send(answers, header, content)
+        except WireError as error:
+            send(answers, {"error": "unreadable", "why": str(error)})

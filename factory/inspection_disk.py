@@ -1,0 +1,150 @@
+"""The disk inside an image and the file systems on it, opened by dfVFS; only the inspection's child imports this.
+
+dfVFS lays the layers: qcow2, the range of bytes of a partition, the file system. All of them read the one descriptor
+that the process inherited, so it needs no right to open anything.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+from dfvfs.file_io import file_io
+from dfvfs.lib import definitions
+from dfvfs.path import factory as specs
+from dfvfs.resolver import context, resolver
+from dfvfs.resolver_helpers import manager, os_resolver_helper
+
+from factory.inspection_filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
+from factory.partitions import FileSystem, Partition
+
+_EXT_INCOMPAT = (
+    0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x20000
+)  # what SleuthKit was seen to read
+_EXT_BIGALLOC = 0x200
+_XFS_INCOMPAT = 0x6F  # not 0x10, "needs repair"
+_QCOW2_DIRTY = 1  # the one incompatible feature that does not change how data is read
+_L1_LIMIT = 32 << 20  # bytes, as in QEMU
+
+
+class Disk:
+    """The bytes of the disk inside the image at *descriptor*: raw, or a plain qcow2."""
+
+    def __init__(self, descriptor: int, image_format: str) -> None:
+        self._context = context.Context()
+        _Inherited.register(descriptor)
+        self._spec = specs.Factory.NewPathSpec(definitions.TYPE_INDICATOR_OS, location="/image")
+        with translated("the image"):
+            if image_format == "qcow2":
+                require_plain(descriptor)
+                self._spec = specs.Factory.NewPathSpec(definitions.TYPE_INDICATOR_QCOW, parent=self._spec)
+            self._file = resolver.Resolver.OpenFileObject(self._spec, resolver_context=self._context)
+            self.size = int(self._file.get_size())
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """As os.pread. Raises VolumeError."""
+        if offset < 0 or offset >= self.size:
+            return b""
+        with translated("the image"):
+            self._file.seek(offset)
+            return bytes(self._file.read(min(size, self.size - offset)))
+
+    def open(self, partition: Partition, filesystem: FileSystem) -> Volume:
+        """The file system of a partition. Raises VolumeError, also for features that would be misread."""
+        head = self.pread(partition.start, 4096)
+        if filesystem.kind.startswith("ext"):
+            incompat, ro_compat = struct.unpack_from("<II", head, 1024 + 96)
+            if incompat & ~_EXT_INCOMPAT or ro_compat & _EXT_BIGALLOC:
+                raise VolumeError(f"it has features that cannot be read here ({incompat:#x}, {ro_compat:#x})")
+            indicator = definitions.TYPE_INDICATOR_TSK
+        elif filesystem.kind == "vfat":
+            indicator = definitions.TYPE_INDICATOR_TSK
+        elif filesystem.kind == "xfs":
+            version, incompat = struct.unpack_from(">H", head, 100)[0] & 15, struct.unpack_from(">I", head, 216)[0]
+            if version >= 5 and incompat & ~_XFS_INCOMPAT:
+                raise VolumeError(f"it has features that cannot be read here ({incompat:#x})")
+            indicator = definitions.TYPE_INDICATOR_XFS
+        else:
+            raise VolumeError(f"{filesystem.kind} cannot be read here")
+        parent = self._spec
+        if partition.start:  # dfVFS takes no range from 0
+            parent = specs.Factory.NewPathSpec(
+                definitions.TYPE_INDICATOR_DATA_RANGE,
+                parent=parent,
+                range_offset=partition.start,
+                range_size=partition.size,
+            )
+        spec = specs.Factory.NewPathSpec(indicator, location="/", parent=parent)
+        with translated(filesystem.kind):
+            opened = resolver.Resolver.OpenFileSystem(spec, resolver_context=self._context)
+        if filesystem.kind == "xfs":
+            return Xfs(opened, parent)
+        if filesystem.kind == "vfat":
+            return Fat(opened)
+        return Ext(opened, parent, self._context, 1024 << struct.unpack_from("<I", head, 1024 + 24)[0])
+
+
+class _Inherited(file_io.FileIO):  # type: ignore[misc]
+    """The inherited descriptor as dfVFS wants a file: the child can open nothing by name."""
+
+    descriptor = -1
+
+    @classmethod
+    def register(cls, descriptor: int) -> None:
+        cls.descriptor = descriptor
+
+        class Opener(os_resolver_helper.OSResolverHelper):  # type: ignore[misc]
+            def NewFileObject(self, resolver_context: Any, path_spec: Any) -> Any:  # noqa: N802
+                return cls(resolver_context, path_spec)
+
+        manager.ResolverHelperManager.DeregisterHelper(Opener())
+        manager.ResolverHelperManager.RegisterHelper(Opener())
+
+    def _Open(self) -> None:  # noqa: N802
+        self._position = 0
+        self._size = os.fstat(self.descriptor).st_size
+
+    def _Close(self) -> None:  # noqa: N802
+        pass
+
+    def read(self, size: int | None = None) -> bytes:
+        data = os.pread(self.descriptor, self._size if size is None else size, self._position)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+
+    def get_offset(self) -> int:
+        return self._position
+
+    def get_size(self) -> int:
+        return self._size
+
+
+def require_plain(descriptor: int) -> None:
+    """Raise VolumeError unless the qcow2 at *descriptor* holds all of its data itself, uncompressed.
+
+    libqcow gives wrong bytes for compressed clusters without a word, and would open any backing file by name.
+    """
+    header = os.pread(descriptor, 112, 0)
+    if len(header) < 72:
+        raise VolumeError("the qcow2 header is cut off")
+    version, backing, _, cluster_bits, _, encryption, l1_count, l1 = struct.unpack_from(">IQIIQIIQ", header, 4)
+    features = struct.unpack_from(">Q", header, 72)[0] if version >= 3 and len(header) >= 80 else 0
+    if version not in (2, 3) or backing or encryption or features & ~_QCOW2_DIRTY:
+        raise VolumeError("the qcow2 has a backing file, a data file, encryption or features that cannot be read here")
+    if not 9 <= cluster_bits <= 21 or l1_count * 8 > _L1_LIMIT:
+        raise VolumeError("the qcow2 header is impossible")
+    cluster = 1 << cluster_bits
+    for (entry,) in struct.iter_unpack(">Q", os.pread(descriptor, l1_count * 8, l1)):
+        table = entry & 0x00FFFFFFFFFFFE00
+        if not table:
+            continue
+        entries = os.pread(descriptor, cluster, table)
+        if len(entries) < cluster:
+            raise VolumeError("the qcow2 is cut off")
+        # The flag is in the first of the eight bytes, big endian.
+        if any(first & 0x40 for first in entries[::8]):
+            raise VolumeError("the qcow2 is compressed, and compressed data cannot be read here")

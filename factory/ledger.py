@@ -1,0 +1,284 @@
+"""What each running build owns on this host, so that the next one can clean up after it when it dies.
+
+A build writes its entry, ``FACTORY_STATE/ledger/<build id>.json``, before it makes anything. :func:`reap` looks at the
+entries whose owner is dead: it ends the processes that are left, turns the partial output into a failed one when it
+holds logs, and removes the working files. Nothing is removed that an entry names outside its proper place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from factory.errors import HostError
+from factory.files import sync, touching, write_whole
+
+BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+PATIENCE = 2 * 24 * 3600  # seconds after which an owner that cannot be looked at (another host or container) is dead
+TERM_WAIT = 5.0  # seconds a left process gets to end by itself
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from a later one with the same *pid* by its *start* (clock ticks since the host's boot)."""
+
+    pid: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that runs a build, and where its pid means something: this boot, host and pid namespace."""
+
+    process: Process
+    boot_id: str
+    host: str
+    namespace: str
+
+    @classmethod
+    def me(cls) -> Owner:
+        """The present process."""
+        pid = os.getpid()
+        return cls(Process(pid, started(pid) or 0), _boot_id(), socket.gethostname(), _namespace())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one build owns. Paths are absolute; *written* is seconds since 1970."""
+
+    build_id: str
+    recipe: str
+    owner: Owner
+    work: str
+    partial: str
+    written: float
+    children: tuple[Process, ...] = ()
+    port: int | None = None  # on the loopback address, forwarded to the guest's SSH
+    kept: str = ""  # why it outlives its owner (``--keep``); empty when it does not
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """The entry in *text*; raises ValueError when it is none."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            data["owner"]["process"] = Process(**data["owner"]["process"])
+            data["owner"] = Owner(**data["owner"])
+            data["children"] = tuple(Process(**child) for child in data["children"])
+            entry = cls(**data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a ledger entry: {error}") from error
+        if not BUILD_ID.fullmatch(entry.build_id):
+            raise ValueError("not a ledger entry: it has no build id")
+        return entry
+
+    def text(self) -> bytes:
+        """The entry as it stands in its file."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+
+
+def started(pid: int) -> int | None:
+    """When the process *pid* began (field 22 of /proc/<pid>/stat, clock ticks since boot); None when it is not there.
+
+    A zombie is not there: it has ended, only nobody has asked for its status.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def alive(owner: Owner, *, written: float = 0.0) -> bool:
+    """Whether the owner of an entry still runs.
+
+    One of another container or host cannot be looked at: it counts as alive until two days after *written*.
+    """
+    if owner.boot_id == _boot_id() and owner.namespace == _namespace():
+        return started(owner.process.pid) == owner.process.start
+    if owner.boot_id != _boot_id() and owner.host == socket.gethostname():
+        return False  # this host has booted since
+    return time.time() - written < PATIENCE
+
+
+def check_private(state: Path) -> None:
+    """Raise HostError when another account can write to the factory's state: it could have us remove and end things."""
+    for folder in (state, state / "builds", state / "ledger"):
+        with touching(folder, "Looking at the factory's state"):
+            status = folder.stat() if folder.exists() else None
+            if status and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+                raise HostError(
+                    f"The folder {folder} of the factory's state is refused, because other accounts can write to it",
+                    cause=f"It belongs to account {status.st_uid}, mode {status.st_mode & 0o7777:04o}",
+                    hint=f"Run 'chmod go-w {folder}' as its owner, or set FACTORY_STATE to a folder of your own",
+                    code="host.state-unsafe",
+                )
+
+
+def path_of(state: Path, build_id: str) -> Path:
+    """Where the entry of a build lies."""
+    return state / "ledger" / f"{build_id}.json"
+
+
+def claim(state: Path, entry: Entry) -> bool:
+    """Write a new entry, whole from the first moment; False when the build id is taken. Raises HostError."""
+    path = path_of(state, entry.build_id)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{entry.work[-8:]}")
+    write_whole(beside, entry.text(), mode=0o600)
+    with touching(path, "Writing the ledger"):
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            return False
+        finally:
+            beside.unlink(missing_ok=True)
+        sync(path.parent)
+    return True
+
+
+def rewrite(state: Path, entry: Entry, **changes: Any) -> Entry:
+    """The entry with *changes*, written to its file."""
+    changed = replace(entry, **changes)
+    write_whole(path_of(state, entry.build_id), changed.text(), mode=0o600)
+    return changed
+
+
+def entries(state: Path) -> list[Entry]:
+    """All entries that can be read, the oldest first."""
+    found = []
+    for path in sorted((state / "ledger").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(Entry.parse(path.read_text("utf-8")))
+    return found
+
+
+def reap(state: Path, *, kept: bool = False) -> list[str]:
+    """Remove what dead owners left; one line for each thing done, for people. With *kept*, kept builds go too.
+
+    Harmless to run at any time and from several processes at once; what cannot be removed is told in a line.
+    Raises HostError when other accounts could have written the ledger.
+    """
+    if not state.is_dir():
+        return []
+    check_private(state)
+    done: list[str] = []
+    # Listed first: a folder that is made after this cannot be taken for one without an entry.
+    folders = [path for path in (state / "builds").glob("*-*-*") if BUILD_ID.match(path.name)]
+    for path in sorted((state / "ledger").glob("*.json")):
+        try:
+            entry = Entry.parse(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            done += _reap_unreadable(path, error)
+            continue
+        if alive(entry.owner, written=entry.written) or (entry.kept and not kept):
+            continue
+        done += _reap_entry(state, entry)
+    for folder in folders:
+        if folder.is_dir() and not path_of(state, folder.name[:25]).exists():
+            done += remove(folder)
+    return done
+
+
+def _reap_unreadable(path: Path, error: Exception) -> list[str]:
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > PATIENCE:
+            path.unlink()
+            return [f"removed the unreadable ledger entry {path}"]
+    return [] if isinstance(error, FileNotFoundError) else [f"the ledger entry {path} cannot be read: {error}"]
+
+
+def _reap_entry(state: Path, entry: Entry) -> list[str]:
+    done = [line for child in entry.children if (line := end(child, entry.owner))]
+    partial, work = Path(entry.partial), Path(entry.work)
+    if partial.name == f".{entry.build_id}.partial" and partial.is_dir():
+        done += set_aside(partial)
+    if work.parent == state / "builds" and work.name.startswith(entry.build_id) and work.is_dir():
+        done += remove(work)
+    # The entry goes last, so that whatever is left has one; and stays when something is.
+    if not work.is_dir() and not partial.is_dir():
+        path_of(state, entry.build_id).unlink(missing_ok=True)
+    return done
+
+
+def set_aside(partial: Path) -> list[str]:
+    """Turn a dead build's partial output into ``<build id>.failed`` when it holds logs, else remove it."""
+    failed = partial.with_name(partial.name.removeprefix(".").removesuffix(".partial") + ".failed")
+    try:
+        for path in partial.iterdir():
+            if path.suffix != ".log" and path.is_file():
+                path.unlink()
+        if any(path.suffix == ".log" and path.stat().st_size for path in partial.iterdir()):
+            for log in partial.glob("*.log"):
+                log.chmod(0o644)
+            partial.rename(failed)
+            return [f"kept the logs of a build that died, in {failed}"]
+    except FileNotFoundError:
+        return []  # another process reaps too
+    except OSError as error:
+        return [f"{partial} cannot be set aside: {error.strerror}"]
+    return remove(partial)
+
+
+def remove(folder: Path) -> list[str]:
+    """Remove a folder with all in it; the line for people."""
+    failures: list[str] = []
+
+    def failed(_: object, path: str, error: BaseException | tuple[Any, BaseException, Any]) -> None:
+        reason = error[1] if isinstance(error, tuple) else error
+        if not isinstance(reason, FileNotFoundError):
+            failures.append(f"{path} cannot be removed: {getattr(reason, 'strerror', reason)}")
+
+    shutil.rmtree(folder, onerror=failed)
+    return failures[:1] or [f"removed {folder}"]
+
+
+def end(process: Process, owner: Owner) -> str:
+    """End a process that a dead owner left, if it is still the same one; the line for people, empty when it is gone."""
+    if owner.boot_id != _boot_id() or owner.namespace != _namespace():
+        return ""  # its pid means something else here
+    if started(process.pid) != process.start:
+        return ""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError as error:
+        return "" if isinstance(error, ProcessLookupError) else _cannot_end(process, error)
+    try:
+        if started(process.pid) != process.start:  # once more: from here on the pid cannot come to mean another process
+            return ""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(handle, number)
+            if select.select([handle], [], [], TERM_WAIT)[0]:
+                break
+    except OSError as error:
+        return (
+            "" if isinstance(error, ProcessLookupError) else f"process {process.pid} cannot be ended: {error.strerror}"
+        )
+    finally:
+        os.close(handle)
+    return f"ended the left process {process.pid}"
+
+
+def _cannot_end(process: Process, error: OSError) -> str:
+    return f"the left process {process.pid} cannot be ended: {error.strerror}"
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return ""
+
+
+def _namespace() -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""

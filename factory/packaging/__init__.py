@@ -1,0 +1,66 @@
+"""Package systems of guests: one file a system, chosen by what the guest's os-release says it is.
+
+A member has ``FAMILIES`` (ids of os-release that it serves) and a class ``System`` with the methods of :class:`PackageSystem`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import shlex
+from typing import Any, Protocol
+
+from factory.errors import StepFailed
+from factory.provision.session import Session
+
+
+class PackageSystem(Protocol):
+    """What a package system does in a guest. Each method streams its output and raises StepFailed."""
+
+    def prepare(self) -> None:
+        """Set up what only the build needs (mirror, proxy), where it cannot reach the image."""
+
+    def add_repositories(self) -> None:
+        """Write the recipe's repositories and their keys; they stay in the image."""
+
+    def upgrade(self, which: str) -> None:
+        """Upgrade ``all`` packages or those with ``security`` fixes."""
+
+    def install(self, packages: list[str], where: str) -> None:
+        """Install *packages*; *where* names the step in an error."""
+
+    def installed(self) -> list[dict[str, str]]:
+        """Name, version and architecture of every installed package."""
+
+
+def of_guest(session: Session) -> PackageSystem:
+    """The package system of the guest. Raises StepFailed for a distribution that no member serves."""
+    release = os_release(session.guest.run("cat /etc/os-release /usr/lib/os-release 2>/dev/null", check=False).stdout)
+    ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    known: list[str] = []
+    for info in pkgutil.iter_modules(__path__):
+        member: Any = importlib.import_module(f"{__name__}.{info.name}")
+        known += member.FAMILIES
+        if set(ids) & set(member.FAMILIES):
+            system: PackageSystem = member.System(session, release)
+            return system
+    raise StepFailed(
+        f"packages cannot be installed on {release.get('PRETTY_NAME') or release.get('ID') or 'this guest'}",
+        cause=f"The package provisioner knows {', '.join(sorted(known))} and what is like them",
+        hint="Use a base of these, or install with a shell step of your own",
+        code="step.no-package-system",
+    )
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The fields of an os-release file; the first of a repeated field counts."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, separator, value = line.strip().partition("=")
+        if separator and name.isidentifier():
+            try:
+                words = shlex.split(value)
+            except ValueError:
+                words = [value]
+            fields.setdefault(name, " ".join(words))
+    return fields

@@ -1,0 +1,149 @@
+"""apt, for Debian, Ubuntu and what is like them.
+
+What only the build needs (the mirror of this host, a proxy, dpkg without fsync) lies below /run and is named by APT_CONFIG, so it
+is gone with the guest's memory and cannot reach the image.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import ClassVar
+
+from factory import mirror
+from factory.bases.scratch import source_lines
+from factory.errors import StepFailed
+from factory.provision.session import FOLDER, Session
+
+FAMILIES = ["debian", "ubuntu"]
+CONFIG = f"{FOLDER}/apt.conf"
+SOURCES = f"{FOLDER}/sources.list"
+KEYRINGS = "/etc/apt/keyrings"
+LOCK_SECONDS = 600
+
+
+class System:
+    """apt-get in one guest."""
+
+    environment: ClassVar[dict[str, str]] = {"DEBIAN_FRONTEND": "noninteractive", "APT_CONFIG": CONFIG, "TERM": "dumb"}
+
+    def __init__(self, session: Session, release: dict[str, str]) -> None:
+        self._session = session
+        self._release = release
+        self._fresh = False
+
+    def prepare(self) -> None:
+        """Write the configuration of this build below /run."""
+        lines = [
+            'Acquire::Languages "none";',
+            'Acquire::Retries "3";',
+            'Acquire::http::Timeout "60";',
+            f'DPkg::Lock::Timeout "{LOCK_SECONDS}";',
+            'DPkg::Options { "--force-unsafe-io"; "--force-confdef"; "--force-confold"; };',
+            'DPkg::Use-Pty "false";',
+        ]
+        proxies = mirror.proxies_for_guest()
+        for scheme in ("http", "https"):
+            if proxies.get(f"{scheme}_proxy"):
+                lines.append(f'Acquire::{scheme}::Proxy "{proxies[f"{scheme}_proxy"]}";')
+        # Only a base that we built has its distribution's sources, and nothing else, in sources.list.
+        if self._session.base_kind == "scratch":
+            suite = self._release.get("VERSION_CODENAME", "")
+            found = mirror.debian_mirror(suite)
+            text = "\n".join(source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri)))
+            self._session.guest.put_bytes(f"{text}\n".encode(), SOURCES, 0o644)
+            lines.append(f'Dir::Etc::SourceList "{SOURCES}";')
+        self._session.guest.put_bytes(("\n".join(lines) + "\n").encode(), CONFIG, 0o644)
+        self._session.environment |= self.environment
+
+    def add_repositories(self) -> None:
+        """Write a deb822 source and a keyring for each repository of the recipe."""
+        recipe = self._session.recipe
+        for number, repository in enumerate(recipe.repositories, 1):
+            name = f"{recipe.name}-{number}"
+            fields = [f"Types: deb\nURIs: {repository.uri}\nSuites: {repository.suite}"]
+            if repository.components:
+                fields.append(f"Components: {' '.join(repository.components)}")
+            if repository.key:
+                suffix = "asc" if self._armored(repository.key) else "gpg"
+                keyring = f"{KEYRINGS}/{name}.{suffix}"
+                self._session.guest.run(f"install -d -m 0755 {KEYRINGS}")
+                self._session.guest.put_bytes((recipe.folder / repository.key).read_bytes(), keyring, 0o644)
+                fields.append(f"Signed-By: {keyring}")
+            source = "\n".join(fields) + "\n"
+            self._session.guest.put_bytes(source.encode(), f"/etc/apt/sources.list.d/{name}.sources", 0o644)
+        self._fresh = False
+
+    def _armored(self, key: str) -> bool:
+        return (self._session.recipe.folder / key).read_bytes().lstrip().startswith(b"-----BEGIN")
+
+    def upgrade(self, which: str) -> None:
+        """``all``: dist-upgrade; ``security``: only what the security suite brings."""
+        self._update()
+        if which == "all":
+            self._apt("-y dist-upgrade", "upgrade")
+            return
+        # The packages whose candidate comes from a security archive, by apt's own word.
+        listed = self._session.run(
+            "apt-get -s -o Debug::NoLocking=1 dist-upgrade", "upgrade", quiet=True, environment=self.environment
+        ).stdout
+        names = security_upgrades(listed)
+        if names:
+            self._apt(f"-y --only-upgrade install {shlex.join(names)}", "upgrade")
+
+    def install(self, packages: list[str], where: str) -> None:
+        """Install *packages* as apt-get does by default, recommended ones included."""
+        self._update()
+        self._apt(f"-y install {shlex.join(packages)}", where)
+
+    def installed(self) -> list[dict[str, str]]:
+        """What dpkg-query lists as installed."""
+        command = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version} ${Architecture}\\n'"
+        rows = [line.split() for line in self._session.guest.run(command).stdout.splitlines()]
+        return [{"name": r[1], "version": r[2], "architecture": r[3]} for r in rows if len(r) == 4 and r[0] == "installed"]
+
+    def _update(self) -> None:
+        if not self._fresh:
+            self._apt("-q update", "package lists")
+            self._fresh = True
+
+    def _apt(self, words: str, where: str) -> None:
+        try:
+            self._session.run(f"apt-get {words}", where, environment=self.environment)
+        except StepFailed as error:
+            raise _explained(error) from error
+
+
+def security_upgrades(simulated: str) -> list[str]:
+    """The names that ``apt-get -s dist-upgrade`` would install from a security archive."""
+    pattern = re.compile(r"^Inst (\S+) (?:\[[^]]*\] )?\((.*)\)", re.MULTILINE)
+    return [name for name, origin in pattern.findall(simulated) if re.search(r"[-:/ ]security\b|Debian-Security", origin, re.I)]
+
+
+KNOWN = (
+    (r"Unable to locate package (\S+)", "The package {0} is not in the package lists", "Check its name on packages.debian.org, "
+     "or add the repository that has it", "step.package-unknown"),
+    (r"Package '?(\S+?)'? has no installation candidate", "The package {0} has no version to install",
+     "Check its name, or add the repository that has it", "step.package-unknown"),
+    (r"Version '(\S+)' for '(\S+)' was not found", "There is no version {0} of {1}",
+     "Leave the version out, or name one that 'apt-cache policy' lists", "step.package-unknown"),
+    (r"Could not resolve '([^']+)'", "The guest could not resolve {0}", "Check this host's DNS, or set FACTORY_MIRROR",
+     "step.archive-unreachable"),
+    (r"(?:Could not connect to|Unable to connect to|Cannot initiate the connection to) (\S+)", "The archive {0} did not answer",
+     "Check the network and proxy of this host, or set FACTORY_MIRROR", "step.archive-unreachable"),
+    (r"No space left on device|not enough free space|You don't have enough free space", "The guest's disk is full",
+     "Give the recipe a larger disk:", "step.guest-disk-full"),
+    (r"NO_PUBKEY|is not signed|EXPKEYSIG", "A repository's signature was not accepted",
+     "Check the key and fingerprint of the repository in the recipe", "step.repository-signature"),
+)  # fmt: skip
+
+
+def _explained(error: StepFailed) -> StepFailed:
+    """*error* with the cause that apt's own words give."""
+    for pattern, cause, hint, code in KNOWN:
+        match = re.search(pattern, error.output)
+        if match:
+            return StepFailed(
+                error.message, cause=cause.format(*match.groups()), hint=hint, output=error.output, code=code
+            )
+    return error

@@ -1,0 +1,22 @@
+"""``packages``: install packages with the guest's own package system."""
+
+from __future__ import annotations
+
+from factory import packaging
+from factory.provision.session import Session
+from factory.recipe import PackagesStep
+
+
+def apply(step: PackagesStep, session: Session, where: str) -> None:
+    """Install the packages of *step*."""
+    system_of(session).install(list(step.packages), where)
+
+
+def system_of(session: Session) -> packaging.PackageSystem:
+    """The session's package system, found and prepared at its first use."""
+    if session.packages is None:
+        system = packaging.of_guest(session)
+        system.prepare()
+        system.add_repositories()
+        session.packages = system
+    return session.packages

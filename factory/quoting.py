@@ -1,0 +1,14 @@
+"""Words of a file in a message: quoted, shortened, and with everything escaped that a terminal would act on."""
+
+from __future__ import annotations
+
+
+def quote(text: str, limit: int = 60) -> str:
+    """*text* in quotes, shortened to *limit* characters, control characters escaped."""
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "'" + escape(short) + "'"
+
+
+def escape(text: str) -> str:
+    """*text* with control, invisible and direction-changing characters as ``\\x1b`` or ``\\u202e``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,244 @@
+"""The rules that look at more than one field, at files, or at what the factory knows: bases and targets.
+
+They read the document itself, not the model, so they find their faults even where the model found others. Each rule
+yields ``(location, message, suggestion)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Map
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from factory.errors import UsageError
+from factory.quoting import quote
+from factory.recipe import cloud_init, files, words
+from factory.recipe.assertions import TESTS
+from factory.recipe.files import FileFault
+from factory.recipe.kinds import Switch, did_you_mean, nearest
+from factory.recipe.steps import STEPS
+from factory.units import format_size, parse_size
+from factory.yamlfile import Items, Location, Mapping, Node, Scalar, find
+
+Found = Iterator[tuple[Location, str, str]]
+TARGETS = Path(__file__).parents[1] / "targets"
+MAX_WORDS = 50  # unknown words of a template that are shown; it is probably none
+ANY = object()
+"""Stands for every item of a list or every key of a mapping."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recipe as it was written: the document, its file (absolute), and the ``--set`` values (None: not known)."""
+
+    root: Mapping
+    file: Path
+    settings: Map[str, str] | None
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe's own files lie."""
+        return self.file.with_suffix("")
+
+    def select(self, *pattern: object) -> Iterator[tuple[Location, Node]]:
+        """Every node whose location fits *pattern*, in which ANY fits each item or key."""
+        places: list[tuple[Location, Node]] = [((), self.root)]
+        for part in pattern:
+            places = [((*location, key), child) for location, node in places for key, child in _children(node, part)]
+        yield from places
+
+    def texts(self, *pattern: object) -> Iterator[tuple[Location, str]]:
+        """The same for scalars with a value: their location and text."""
+        for location, node in self.select(*pattern):
+            if isinstance(node, Scalar) and node.text:
+                yield location, node.text
+
+    def text(self, *location: str | int) -> str:
+        """The text of the scalar at *location*; empty when there is none."""
+        node = find(self.root, location)
+        return node.text if isinstance(node, Scalar) else ""
+
+
+def _children(node: Node, part: object) -> list[tuple[str | int, Node]]:
+    if isinstance(node, Mapping):
+        keys = node.entries if part is ANY else [part] if part in node.entries else []
+        return [(str(key), node.entries[str(key)]) for key in keys]
+    return list(enumerate(node.items)) if isinstance(node, Items) and part is ANY else []
+
+
+def name_is_the_files(source: Source) -> Found:
+    """A recipe is ``recipes/<name>.yaml``, so the two names agree."""
+    for location, name in source.texts("name"):
+        if name != source.file.stem:
+            yield location, f"is {quote(name)}, but the file is {quote(source.file.name)}", "give both the same name"
+
+
+def entries_have_one_kind(source: Source) -> Found:
+    """A step or test is a mapping of one key, its kind."""
+    for section, entries in (("provision", STEPS), ("test", TESTS)):
+        kinds = {entry.kind: entry for entry in entries}
+        listed = ", ".join(kinds)
+        for location, node in source.select(section, ANY):
+            if not isinstance(node, Mapping) or not node.entries:
+                yield location, f"must be a mapping with one of {listed}", f"such as - {next(iter(kinds))}: ..."
+                continue
+            known = [key for key in node.entries if key in kinds]
+            for key in node.entries:
+                if not known:
+                    yield (*location, key), f"unknown kind {quote(key)}", did_you_mean(key, kinds) or f"one of {listed}"
+                elif key in known[1:]:
+                    yield (*location, key), f"{known[0]} and {key} stand in one entry", "start each with a - of its own"
+                elif key not in known:
+                    fields = kinds[known[0]].model_fields
+                    suggestion = f"indent it further, below {known[0]}" if nearest(key, fields) else f"one of {listed}"
+                    yield (*location, key), f"unknown key {quote(key)} beside {known[0]}", suggestion
+
+
+def base_is_known(source: Source) -> Found:
+    """The base is in the catalogue, or a disk image that is there."""
+    for location, base in source.texts("base"):
+        if not words.BASE.fits(base):
+            continue
+        from factory.base_definition import resolve  # with its catalogue it is needed here only
+
+        try:
+            resolve(base, source.folder)
+        except UsageError as error:
+            suggestion = error.cause or error.hint
+            yield location, error.message, suggestion[:1].lower() + suggestion[1:]
+
+
+def target_names() -> list[str]:
+    """The clouds that the factory knows: one YAML file each in ``factory/targets``."""
+    return sorted(file.stem for file in TARGETS.glob("*.yaml"))
+
+
+def targets_are_known(source: Source) -> Found:
+    """Every target has its file of rules."""
+    for location, target in source.texts("targets", ANY):
+        known = target_names()
+        if target not in known:
+            hint = did_you_mean(target, known) or f"known are {', '.join(known) or 'none'}"
+            yield location, f"unknown target {quote(target)}", hint
+
+
+def files_exist(source: Source) -> Found:
+    """What a step names is there, can be read and stays inside the recipe's folder."""
+    known: dict[tuple[str, bool], tuple[bool, list[FileFault]]] = {}
+    for location, name in source.texts("provision", ANY, "copy", "source"):
+        if not words.OwnFile().fits(name):
+            continue
+        template = Switch.WORDS.get(source.text(*location[:-1], "template").lower(), False)
+        if (name, template) not in known:
+            known[name, template] = _copied(source, name, template)
+        is_file, found = known[name, template]
+        if is_file and source.text(*location[:-1], "destination").endswith("/"):
+            yield (*location[:-1], "destination"), "ends with /, but a file is copied", "add the file's name"
+        for fault in found:
+            yield location, fault.message, fault.suggestion
+    for location, name in source.texts("provision", ANY, "shell", "script"):
+        if not words.OwnFile().fits(name):
+            continue
+        try:
+            if not files.read_regular(source.folder, name):
+                yield location, f"{quote(name)} is empty", "a script has commands"
+        except FileFault as fault:
+            yield location, fault.message, fault.suggestion
+
+
+def _copied(source: Source, name: str, template: bool) -> tuple[bool, list[FileFault]]:
+    """Whether *name* is a single file, and what is wrong with it or with the files in it."""
+    try:
+        is_file = not files.pieces(source.folder, name)[0].folder
+        found = files.unknown_places(source.folder, name, _declared(source)) if template else iter(())
+        return is_file, list(islice(found, MAX_WORDS))
+    except FileFault as fault:
+        return False, [fault]
+
+
+def keys_are_the_promised_ones(source: Source) -> Found:
+    """A repository's key file holds the key with the fingerprint that the recipe names."""
+    from factory import openpgp
+
+    for location, name in source.texts("repositories", ANY, "key"):
+        if not words.OwnFile().fits(name):
+            continue
+        try:
+            found = openpgp.fingerprints(files.read_regular(source.folder, name))
+        except FileFault as fault:
+            yield location, fault.message, fault.suggestion
+            continue
+        except ValueError as error:
+            yield location, f"{quote(name)} {error}", ""
+            continue
+        place = (*location[:-1], "fingerprint")
+        wanted = words.Fingerprint().read(source.text(*place))
+        if words.Fingerprint().fits(wanted) and wanted not in found:
+            yield place, f"is not that of {quote(name)}, which holds {', '.join(found[:3])}", "ask whoever gave you it"
+
+
+def settings_fit(source: Source) -> Found:
+    """``--set`` names declared variables, and every variable has a value."""
+    if source.settings is None:
+        return
+    declared = _declared(source)
+    for name in source.settings:
+        if name not in declared:
+            hint = did_you_mean(name, declared) or (f"it declares {', '.join(sorted(declared))}" if declared else "")
+            yield ("variables",), f"--set {quote(name)}: the recipe declares no such variable", hint
+    for location, node in source.select("variables", ANY):
+        name = str(location[-1])
+        if isinstance(node, Mapping) and "default" not in node.entries and name not in source.settings:
+            yield location, "has no default and no value was given", f"add --set {name}=..."
+    for name, value in source.settings.items():
+        if "\0" in value or len(value) > 4096:
+            yield ("variables", name), "--set gives it a value that is too long or holds a NUL", ""
+
+
+def network_is_there_when_needed(source: Source) -> Found:
+    """Without a network nothing can be installed or upgraded."""
+    if source.text("machine", "network") != "none":
+        return
+    for location, _ in (*source.select("provision", ANY, "packages"), *source.select("repositories", ANY)):
+        yield location, "needs the network, but machine.network is none", "remove it, or write network: user"
+    if source.text("upgrade") != "none":
+        place: Location = ("upgrade",) if "upgrade" in source.root.entries else ("machine", "network")
+        yield place, "updates need the network, but machine.network is none", "write upgrade: none"
+
+
+def disk_is_enough(source: Source) -> Found:
+    """A machine with the required disk can hold the image's disk."""
+    try:
+        disk = parse_size(source.text("disk") or "4GiB")
+        required = parse_size(source.text("requirements", "disk"))
+    except ValueError:
+        return  # the model says so
+    if required < disk:
+        suggestion = f"write at least {format_size(disk)}"
+        yield ("requirements", "disk"), f"is less than the image's disk, {format_size(disk)}", suggestion
+
+
+def cloud_init_keeps_off(source: Source) -> Found:
+    """``cloud_init`` leaves alone what the build stands on."""
+    yield from cloud_init.faults(source.root)
+
+
+def _declared(source: Source) -> set[str]:
+    return {str(location[-1]) for location, _ in source.select("variables", ANY)}
+
+
+RULES: tuple[Callable[[Source], Found], ...] = (
+    name_is_the_files,
+    entries_have_one_kind,
+    base_is_known,
+    targets_are_known,
+    files_exist,
+    keys_are_the_promised_ones,
+    settings_fit,
+    network_is_there_when_needed,
+    disk_is_enough,
+    cloud_init_keeps_off,
+)
+"""Every rule; the loader runs them all."""

@@ -1,0 +1,202 @@
+"""The only place that starts programs on this host.
+
+Always an argv list, the C locale, a closed standard input, and the allowed exit statuses named.
+A failure carries a line that can be pasted into a shell, and the end of what the program printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from factory.errors import CommandFailed, HostError
+
+TAIL = 4000  # characters of output kept in an error
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended: its argv, exit status, what it printed and how long it took (seconds)."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def find(program: str, *, reason: str, package: str = "") -> str:
+    """The path of *program*, or a HostError that says what it is needed for and which package has it."""
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+    path = shutil.which(program, path=search)
+    if path is None:
+        raise HostError(
+            f"{program} is not installed, and it is needed {reason}",
+            hint=f"Run 'make setup', or install the package {package or program}",
+            code="host.tool-missing",
+        )
+    return path
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: ours, in the C locale, with UTF-8 for names of files."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_") and key != "LANGUAGE"}
+    return kept | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"} | dict(extra or {})
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    reason: str,
+    package: str = "",
+    allowed: Sequence[int] = (0,),
+    timeout: float | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+) -> Completed:
+    """Run a program to its end. *reason* completes "it is needed ..."; *timeout* is in seconds.
+
+    Raises HostError when the program is absent and CommandFailed when it fails or takes too long.
+    """
+    words = [find(str(argv[0]), reason=reason, package=package), *map(str, argv[1:])]
+    shown = shlex.join(map(str, argv))
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            words,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=timeout,
+            cwd=cwd,
+            env=environment(env),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(
+            f"{words[0]} did not end within {timeout:.0f} s",
+            hint=f"It was run as: {shown}",
+            output=_text(error.stderr)[-TAIL:],
+            code="build.command-timeout",
+        ) from None
+    completed = Completed(
+        tuple(words), done.returncode, _text(done.stdout), _text(done.stderr), time.monotonic() - start
+    )
+    return _judged(completed, shown, allowed)
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    on_output: Callable[[str], None],
+    reason: str,
+    package: str = "",
+    allowed: Sequence[int] = (0,),
+    timeout: float | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """As :func:`run`, and *on_output* gets each piece of standard output (maybe part of a line) as it comes.
+
+    The program is killed when this call is left for any reason: an interrupt, or an error of *on_output*.
+    """
+    words = [find(str(argv[0]), reason=reason, package=package), *map(str, argv[1:])]
+    shown = shlex.join(map(str, argv))
+    begin = time.monotonic()
+    pieces: list[bytes] = []
+    with tempfile.TemporaryFile() as errors, selectors.DefaultSelector() as selector:
+        child = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd, env=environment(env)
+        )
+        try:
+            assert child.stdout is not None
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while True:
+                left = None if timeout is None else begin + timeout - time.monotonic()
+                if left is not None and (left <= 0 or not selector.select(left)):
+                    raise CommandFailed(
+                        f"{words[0]} did not end within {timeout:.0f} s",
+                        hint=f"It was run as: {shown}",
+                        code="build.command-timeout",
+                    )
+                piece = os.read(child.stdout.fileno(), 65536)
+                if not piece:
+                    break
+                pieces.append(piece)
+                on_output(_text(piece))
+            child.wait()
+        finally:
+            end(child)
+        errors.seek(0)
+        completed = Completed(
+            tuple(words), child.returncode, _text(b"".join(pieces)), _text(errors.read()), time.monotonic() - begin
+        )
+    return _judged(completed, shown, allowed)
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    reason: str,
+    package: str = "",
+    pass_fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+    stderr: IO[bytes] | int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """A program to talk with through pipes on its standard input and output; *env* is the whole of its environment.
+
+    The caller ends it with :func:`end`. *pass_fds* are the descriptors that it inherits.
+    """
+    words = [find(str(argv[0]), reason=reason, package=package), *map(str, argv[1:])]
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        pass_fds=tuple(pass_fds),
+        env=dict(env or {}),
+        cwd="/",
+        bufsize=0,
+    )
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Kill *child* if it still runs, reap it and close our ends of its pipes."""
+    if child.poll() is None:
+        child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # a write that never got through
+                pipe.close()
+
+
+def _judged(completed: Completed, shown: str, allowed: Sequence[int]) -> Completed:
+    if completed.status not in allowed:
+        raise CommandFailed(
+            f"{Path(completed.argv[0]).name} ended with status {completed.status}",
+            cause=_last_line(completed.stderr or completed.stdout),
+            hint=f"It was run as: {shown}",
+            output=(completed.stderr or completed.stdout)[-TAIL:],
+        )
+    return completed
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode("utf-8", "replace")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,93 @@
+"""Settings: the environment, then ``config.toml`` in the platform's config folder, then the default.
+
+The command line beats them all and is passed as arguments, so it never passes through here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from factory.errors import UsageError
+
+DEFAULTS: dict[str, str] = {
+    "FACTORY_ACCEL": "auto",
+    "FACTORY_CONNECT": "qemu:///embed",
+    "FACTORY_MIRROR": "",
+    "FACTORY_CACHE": "",
+    "FACTORY_STATE": "",
+    "FACTORY_CACHE_LIMIT": "40GiB",
+    "FACTORY_CA_BUNDLE": "",
+    "FACTORY_S3_ENDPOINT": "",
+    "FACTORY_S3_REGION": "",
+    "FACTORY_S3_BUCKET": "",
+    "FACTORY_S3_CA_BUNDLE": "",
+    "FACTORY_MGC_API_URL": "",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's value and where it came from: ``environment``, the path of config.toml, or ``default``."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def setting(name: str) -> Setting:
+    """The setting *name* (such as ``FACTORY_MIRROR``; ``mirror`` in config.toml)."""
+    value = os.environ.get(name, "")
+    if value:
+        return Setting(name, value, "environment")
+    path = config_file()
+    configured = _read(path).get(name.removeprefix("FACTORY_").lower())
+    if configured is not None:
+        return Setting(name, str(configured), str(path))
+    return Setting(name, DEFAULTS[name], "default")
+
+
+def value(name: str) -> str:
+    """The value of the setting *name*; empty when it is not set and has no default."""
+    return setting(name).value
+
+
+def config_file() -> Path:
+    """Where config.toml would be."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("image-factory")) / "config.toml"
+
+
+def cache_dir() -> Path:
+    """Bases and layers: ``FACTORY_CACHE``, else the platform's cache folder (root: /var/cache/image-factory)."""
+    return _folder("FACTORY_CACHE", "/var/cache/image-factory", "user_cache_dir")
+
+
+def state_dir() -> Path:
+    """Ledger and working files: ``FACTORY_STATE``, else the platform's state folder (root: /var/lib/image-factory)."""
+    return _folder("FACTORY_STATE", "/var/lib/image-factory", "user_state_dir")
+
+
+def _folder(name: str, for_root: str, for_user: str) -> Path:
+    chosen = value(name)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path(for_root)
+    import platformdirs
+
+    return Path(getattr(platformdirs, for_user)("image-factory"))
+
+
+@cache
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint="Mend or remove the file", code="usage.config") from error

@@ -1,0 +1,244 @@
+"""The places of one build: its working files, its output while it is made, and where the output goes in the end.
+
+    out/<recipe>/.<build id>.partial    artefacts are written here
+    out/<recipe>/<build id>             ... and appear here at once when the build is good; then ``latest`` points to it
+    out/<recipe>/<build id>.failed      ... or here, with the logs
+    FACTORY_STATE/builds/<build id>-<random>     working files
+    FACTORY_STATE/ledger/<build id>.json         what this build owns, see :mod:`factory.ledger`
+
+A build id is the UTC time and the first 8 hexadecimal digits of the build's key: it sorts by time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from factory import ledger
+from factory.errors import HostError, UsageError
+from factory.files import SUMS, sync, touching, write_sums
+from factory.ledger import Entry, Owner, Process, alive, entries, reap
+
+__all__ = ["Workspace", "alive", "closed_folder", "entries", "reap"]
+
+IMAGES = (".qcow2", ".raw", ".img", ".vmdk", ".vhd", ".vhdx")
+
+
+class Workspace:
+    """The places of one build. It ends with exactly one of :meth:`commit`, :meth:`fail` and :meth:`discard`."""
+
+    def __init__(self, entry: Entry, state: Path) -> None:
+        """Use :meth:`create`."""
+        self._entry = entry
+        self._state = state
+        self._lock = threading.Lock()
+        self.build_id = entry.build_id
+        self.work = Path(entry.work)
+        self.partial = Path(entry.partial)
+
+    @classmethod
+    def create(cls, recipe_name: str, key: str, *, output: Path = Path("out"), state: Path) -> Workspace:
+        """Make the places of a new build of *recipe_name*. *key* is the build's key in hexadecimal, 8 digits or more.
+
+        Two builds of one key in the same second get different ids: the second one waits for the next second.
+        Raises HostError when a place cannot be made, UsageError for a name that is no single folder's name.
+        """
+        if recipe_name in ("", ".", "..") or recipe_name.startswith(".") or re.search(r"[/\0]", recipe_name):
+            raise UsageError(
+                f"{recipe_name!r} cannot be the name of an output folder",
+                hint="Use letters, digits and hyphens",
+                code="usage.recipe-name",
+            )
+        if not re.fullmatch(r"[0-9a-f]{8,}", key):
+            raise ValueError(f"a build's key is 8 hexadecimal digits or more, not {key!r}")
+        state, folder = state.absolute(), output.absolute() / recipe_name
+        with touching(state, "Making the folder of the factory's state"):
+            # QEMU runs under another account and must get through to the working files, by name only.
+            for path, mode in ((state, 0o711), (state / "builds", 0o711), (state / "ledger", 0o700)):
+                _make(path, mode)
+        ledger.check_private(state)
+        with touching(folder, "Making the output folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            now = datetime.now(UTC)
+            build_id = f"{now:%Y%m%dT%H%M%SZ}-{key[:8]}"
+            workspace = cls._claim(build_id, recipe_name, folder, state)
+            if workspace is not None:
+                return workspace
+            time.sleep(1.001 - now.microsecond / 1e6)
+
+    @classmethod
+    def _claim(cls, build_id: str, recipe: str, folder: Path, state: Path) -> Workspace | None:
+        """The places under this build id, or None when it is taken. The ledger entry comes before anything else."""
+        partial = folder / f".{build_id}.partial"
+        work = state / "builds" / f"{build_id}-{secrets.token_hex(4)}"
+        entry = Entry(build_id, recipe, Owner.me(), str(work), str(partial), time.time())
+        if not ledger.claim(state, entry):
+            return None
+        workspace = cls(entry, state)
+        try:
+            with touching(work, "Making the folder for working files"):
+                work.mkdir(mode=0o711)
+                work.chmod(0o711)
+            with touching(partial, "Making the output folder"):
+                try:
+                    partial.mkdir()
+                except FileExistsError:  # made by a factory with another FACTORY_STATE, in this very second
+                    workspace._close()
+                    return None
+                partial.chmod(0o755)
+            if (folder / build_id).exists() or (folder / f"{build_id}.failed").exists():
+                workspace.discard()
+                return None
+        except HostError:
+            ledger.remove(work)
+            with contextlib.suppress(OSError):
+                ledger.path_of(state, build_id).unlink()
+            raise
+        return workspace
+
+    # What the build owns
+
+    def note_child(self, pid: int) -> None:
+        """Note a process that must not outlive the build (QEMU, its watcher); one that has ended is not noted."""
+        start = ledger.started(pid)
+        if start is not None:
+            with self._lock:
+                self._rewrite(children=(*self._entry.children, Process(pid, start)))
+
+    def forget_child(self, pid: int) -> None:
+        """The process has ended as it should."""
+        with self._lock:
+            self._rewrite(children=tuple(child for child in self._entry.children if child.pid != pid))
+
+    def note_port(self, port: int | None) -> None:
+        """Note the loopback port that leads to the guest's SSH; None when it leads nowhere any more."""
+        with self._lock:
+            self._rewrite(port=port)
+
+    def keep(self, why: str) -> None:
+        """Let working files and ledger entry outlive this process (``--keep``), until ``factory gc`` removes them."""
+        with self._lock:
+            self._rewrite(kept=why)
+
+    def _rewrite(self, **changes: object) -> None:
+        self._entry = ledger.rewrite(self._state, self._entry, **changes)
+
+    @property
+    def entry(self) -> Entry:
+        """What the ledger says of this build."""
+        return self._entry
+
+    @contextlib.contextmanager
+    def secret(self, name: str) -> Iterator[int]:
+        """Open a new file *name* among the working files for writing, readable by this account only (0600).
+
+        Gives the file descriptor. Raises HostError.
+        """
+        path = self.work / name
+        with touching(path, "Writing a secret file"):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    # The output
+
+    def write_sums(self, known: Mapping[str, str] | None = None) -> Path:
+        """Write ``SHA256SUMS`` over the partial output, see :func:`factory.files.write_sums`."""
+        return write_sums(self.partial, known)
+
+    def commit(self) -> Path:
+        """Make the output appear whole as ``out/<recipe>/<build id>``, point ``latest`` to it and drop the rest."""
+        final = self.partial.with_name(self.build_id)
+        with touching(self.partial, "Completing the output"):
+            for path in self.partial.rglob("*"):
+                if not path.is_symlink() and (path.is_file() or path.is_dir()):
+                    sync(path)
+            sync(self.partial)
+            self.partial.rename(final)
+            try:
+                sync(final.parent)
+                self._flip(final)
+            except OSError:
+                final.rename(self.partial)  # so that it can still be failed or discarded
+                raise
+        self._close()
+        return final
+
+    def _flip(self, final: Path) -> None:
+        """Point ``latest`` to *final*, in one step."""
+        link = final.with_name(f".latest.{self.work.name}")
+        link.symlink_to(final.name)
+        try:
+            link.replace(final.with_name("latest"))
+        except OSError:
+            link.unlink()
+            raise
+        with contextlib.suppress(OSError):  # it is done; the system writes it in its own time
+            sync(final.parent)
+
+    def fail(self, *, keep_image: bool = False) -> Path:
+        """Set the partial output aside as ``out/<recipe>/<build id>.failed``, for its logs; ``latest`` stays as it is.
+
+        Images are removed (half a disk image is of no use) unless *keep_image*: built, but refused by a check.
+        Never raises, because an error is on its way already: returns where the output is, moved or not.
+        """
+        failed = self.partial.with_name(f"{self.build_id}.failed")
+        try:
+            if not keep_image:
+                for path in self.partial.iterdir():
+                    if path.suffix in IMAGES or path.name == SUMS:
+                        path.unlink()
+            self.partial.rename(failed)
+        except OSError:
+            failed = self.partial
+        self._close()
+        return failed
+
+    def discard(self) -> None:
+        """Remove all of it, as if the build had never been started."""
+        ledger.remove(self.partial)
+        with contextlib.suppress(OSError):
+            self.partial.parent.rmdir()  # only when nothing else is in it
+        self._close()
+
+    def _close(self) -> None:
+        """Remove working files and ledger entry, unless they are kept."""
+        if self._entry.kept:
+            return
+        ledger.remove(self.work)
+        if not self.work.exists():
+            with contextlib.suppress(OSError):
+                ledger.path_of(self._state, self.build_id).unlink()
+
+
+def closed_folder(path: Path) -> Path | None:
+    """The outermost folder on the way to *path* that other accounts cannot pass, or None when they all can.
+
+    QEMU runs under another account when root starts it, and then says no more than "Permission denied".
+    """
+    for folder in reversed(path.absolute().parents):
+        with contextlib.suppress(OSError):
+            if not folder.stat().st_mode & 0o001:
+                return folder
+    return None
+
+
+def _make(path: Path, mode: int) -> None:
+    """Make a folder with *mode*; one that is there already is left as it is."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(parents=True, mode=mode)
+        path.chmod(mode)  # whatever the umask says
+        return
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))

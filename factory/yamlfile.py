@@ -1,0 +1,295 @@
+"""YAML files with line numbers, in which every scalar is text.
+
+A document becomes a tree of :class:`Scalar`, :class:`Items` and :class:`Mapping`; each knows its line (1 is the first).
+``1.10``, ``0644`` and ``on`` stay what the file says: the model that reads the tree gives them a type.
+
+What makes YAML surprising or dangerous is refused: tags, anchors and aliases, merge keys, keys that are not text,
+several documents in a file, more than 1 MiB, 20 000 values or 32 levels. The parser's events are read directly, so
+nothing is ever built from such a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from factory.errors import Fault, RecipeError, UsageError
+from factory.quoting import escape, quote
+
+if TYPE_CHECKING:
+    import yaml
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 20_000
+MAX_DEPTH = 32
+
+Location = tuple[str | int, ...]
+"""A place in a document, such as ``("provision", 2, "copy", "mode")``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value, always text. *plain* is true when it was written without quotes or ``|``."""
+
+    text: str
+    line: int
+    plain: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing was written, as in ``key:``."""
+        return self.plain and not self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    items: tuple[Node, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping; *key_lines* has the line of each key. A repeated key keeps its first value."""
+
+    entries: dict[str, Node]
+    key_lines: dict[str, int]
+    line: int
+
+
+Node = Scalar | Items | Mapping
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that was parsed: its root, and the faults (repeated keys) that did not stop the parsing."""
+
+    root: Node
+    faults: tuple[Fault, ...] = ()
+
+
+def load(path: Path, *, shown: str = "") -> Document:
+    """Parse the file *path*, named *shown* in faults. RecipeError: its content; UsageError: it cannot be read."""
+    return parse(read(path, shown=shown), shown or str(path))
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """The mapping in *path* as nested dicts, lists and text. Any fault is a UsageError that names the line."""
+    try:
+        document = load(path)
+        faults = document.faults
+    except RecipeError as error:
+        faults = error.faults
+    if faults:
+        raise UsageError(f"{faults[0]}", hint="Mend the file", code="usage.yaml")
+    if not isinstance(document.root, Mapping):
+        raise UsageError(f"{path} holds no mapping (`key: value` lines)", hint="Mend the file", code="usage.yaml")
+    content: dict[str, Any] = plain(document.root)
+    return content
+
+
+def plain(node: Node) -> Any:
+    """*node* as nested dicts, lists and text."""
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, Items):
+        return [plain(item) for item in node.items]
+    return {key: plain(value) for key, value in node.entries.items()}
+
+
+def find(root: Node, location: Location) -> Node | None:
+    """The node at *location*, or None."""
+    node: Node | None = root
+    for part in location:
+        node = _child(node, part)
+    return node
+
+
+def line_of(root: Node, location: Location) -> int:
+    """The line of *location*: of its key where it has one, else of the nearest thing around it that exists."""
+    node, line = root, root.line
+    for part in location:
+        child = _child(node, part)
+        if child is None:
+            break
+        key = isinstance(node, Mapping) and isinstance(part, str)
+        line = node.key_lines[part] if isinstance(node, Mapping) and key and isinstance(part, str) else child.line
+        node = child
+    return line
+
+
+def _child(node: Node | None, part: str | int) -> Node | None:
+    if isinstance(node, Mapping) and isinstance(part, str):
+        return node.entries.get(part)
+    if isinstance(node, Items) and isinstance(part, int) and 0 <= part < len(node.items):
+        return node.items[part]
+    return None
+
+
+def read(path: Path, *, shown: str = "") -> str:
+    """The text of a regular file of at most 1 MiB in UTF-8. UsageError when there is no such file to read."""
+    name = shown or str(path)
+    try:
+        # A FIFO would otherwise hang the open, and a device would never end.
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{name} is not a regular file", code="usage.file-kind")
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{name} cannot be read: {reason}", code="usage.file-unreadable") from None
+    if len(data) > MAX_BYTES:
+        raise RecipeError([Fault(name, 0, "", f"is larger than {MAX_BYTES >> 20} MiB")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RecipeError([Fault(name, line, "", "is not UTF-8 text", "save the file as UTF-8")]) from None
+
+
+def parse(text: str, name: str) -> Document:
+    """Parse *text*, named *name* in faults. RecipeError when it is not YAML that we accept."""
+    import yaml
+
+    bad = _FORBIDDEN.search(text)
+    if bad:
+        line = text.count("\n", 0, bad.start()) + 1
+        message = f"holds the character U+{ord(bad[0]):04X}, which YAML does not allow"
+        raise RecipeError([Fault(name, line, "", message, "remove it")])
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _Composer(name, yaml.parse(text, Loader=loader)).document()
+    except yaml.MarkedYAMLError as error:
+        raise RecipeError([_syntax_fault(error, text, name)]) from None
+    except yaml.YAMLError as error:
+        raise RecipeError([Fault(name, 0, "", f"is not YAML: {error}")]) from None
+
+
+# What YAML 1.1 calls printable, turned round; U+FEFF is a byte order mark that is not at the start.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# Text that no file name, environment variable or UTF-8 file can hold; only an escape such as "\0" writes it.
+_IMPOSSIBLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class _Refused(Exception):
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+@dataclass
+class _Composer:
+    """Builds the tree from the parser's events, and stops at the first thing that is not accepted."""
+
+    name: str
+    events: Iterator[yaml.Event]
+    faults: list[Fault] = field(default_factory=list)
+    nodes: int = 0
+
+    def document(self) -> Document:
+        import yaml
+
+        try:
+            next(self.events)  # the start of the stream
+            if isinstance(next(self.events), yaml.StreamEndEvent):
+                self._refuse(0, "is empty")
+            root = self._node(next(self.events), 0)
+            next(self.events)  # the end of the document
+            extra = next(self.events)
+            if not isinstance(extra, yaml.StreamEndEvent):
+                self._refuse(_line(extra), "a second document starts here", "one file holds one document: remove ---")
+        except _Refused as refused:
+            raise RecipeError([*self.faults, refused.fault]) from None
+        if isinstance(root, Scalar) and root.empty:
+            raise RecipeError([Fault(self.name, 0, "", "is empty")])
+        return Document(root, tuple(self.faults))
+
+    def _node(self, event: Any, depth: int) -> Node:
+        import yaml
+
+        line = _line(event)
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self._refuse(line, f"holds more than {MAX_NODES} values")
+        if depth > MAX_DEPTH:
+            self._refuse(line, f"is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(line, f"the alias *{event.anchor} is not supported", "write the value out; quote a leading *")
+        if event.anchor is not None:
+            self._refuse(line, f"the anchor &{event.anchor} is not supported", "remove it; quote a leading &")
+        if event.tag is not None:
+            self._refuse(line, f"the tag {_short_tag(event.tag)} is not supported", "remove it; quote a leading !")
+        if isinstance(event, yaml.ScalarEvent):
+            if _IMPOSSIBLE.search(event.value):
+                self._refuse(line, "an escape makes a character that no text can hold", "remove it")
+            return Scalar(event.value, line, event.implicit[0])
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
+                items.append(self._node(item, depth + 1))
+            return Items(tuple(items), line)
+        return self._mapping(line, depth)
+
+    def _mapping(self, line: int, depth: int) -> Mapping:
+        import yaml
+
+        mapping = Mapping({}, {}, line)
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            if not isinstance(key, Scalar):
+                self._refuse(key.line, "a list or mapping is used as a key", "a key is text; quote a leading [ or {")
+            if key.text == "<<" and key.plain:
+                self._refuse(key.line, "the merge key << is not supported", "write the keys out")
+            if not key.text.strip():
+                self._refuse(key.line, "a key is empty", "write its name before the colon")
+            value = self._node(next(self.events), depth + 1)
+            first = mapping.key_lines.get(key.text)
+            if first is not None:
+                message = f"the key {quote(key.text)} is repeated; it first stands in line {first}"
+                self.faults.append(Fault(self.name, key.line, "", message, "keep one of them"))
+                continue
+            mapping.entries[key.text] = value
+            mapping.key_lines[key.text] = key.line
+        return mapping
+
+    def _refuse(self, line: int, message: str, suggestion: str = "") -> NoReturn:
+        raise _Refused(Fault(self.name, line, "", message, suggestion))
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _short_tag(tag: str) -> str:
+    return escape(tag.replace("tag:yaml.org,2002:", "!!"))
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str, name: str) -> Fault:
+    """The parser's complaint in words that say what to write instead."""
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 0
+    lines = text.split("\n")
+    problem = error.problem or "the syntax is wrong"
+    if error.context_mark and ("end of stream" in problem or "flow" in (error.context or "")):
+        # Where it was noticed is far below; where the open quote or bracket stands is what to mend.
+        line = min(error.context_mark.line + 1, len(text.rstrip().split("\n")))
+        what = "a quoted text" if "scalar" in (error.context or "") else "a [ or {"
+        if "escape" not in problem:
+            return Fault(name, line, "", f"this is not YAML: {what} that starts here is never closed", "close it")
+    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    start = written[mark.column : mark.column + 1] if mark else ""
+    if "\t" in written[: len(written) - len(written.lstrip())] or start == "\t":
+        return Fault(name, line, "", "a tab is used for indentation", "use spaces")
+    if "mapping values are not allowed" in problem:
+        return Fault(
+            name, line, "", "this is not YAML: a ': ' stands where no key can be", "quote the text, or check the indent"
+        )
+    if "cannot start any token" in problem:
+        return Fault(name, line, "", f"this is not YAML: a value cannot start with {quote(start)}", "quote the text")
+    about = f" ({error.context})" if error.context else ""
+    return Fault(name, line, "", f"this is not YAML: {escape(problem)}{escape(about)}", "check the indent and quotes")
