@@ -10,6 +10,7 @@ from factory.leftovers import text
 if TYPE_CHECKING:
     from factory.inspection import Image
 
+_MEMORY = ("/dev/", "/proc/", "/run/", "/sys/")
 HUMAN = range(1000, 60000)  # user ids that distributions give to people
 
 
@@ -32,9 +33,7 @@ class Account:
 
 def accounts(image: Image) -> list[Account]:
     """Every account, in the order of passwd. Lines that are no account (NIS) are left out."""
-    shadow = dict(
-        (fields[0], fields[1]) for line in _lines(image, "/etc/shadow") if len(fields := line.split(":")) > 1
-    )
+    shadow = {fields[0]: fields[1] for line in _lines(image, "/etc/shadow") if len(fields := line.split(":")) > 1}
     found = []
     for line in _lines(image, "/etc/passwd"):
         fields = line.split(":")
@@ -46,13 +45,16 @@ def accounts(image: Image) -> list[Account]:
 
 
 def homes(image: Image) -> list[str]:
-    """Every directory that is or may be a home: those in passwd, /root, /home/* and /etc/skel; "" is the root itself."""
+    """Every directory that is or may be a home: those in passwd, /root, /home/* and /etc/skel; "" is the root itself.
+
+    What lies in a machine's memory (the account sys has the home /dev) is none.
+    """
     named = [account.home.rstrip("/") for account in accounts(image) if account.home.startswith("/")]
     candidates = ["", "/root", "/etc/skel", *image.glob("/home/*"), *named]
     found = []
     for home in dict.fromkeys(candidates):
         status = image.stat(home or "/", follow=True)
-        if status and status.kind == "dir":
+        if status and status.kind == "dir" and not f"{home}/".startswith(_MEMORY):
             found.append(home)
     return found
 

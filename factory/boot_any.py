@@ -33,7 +33,8 @@ def test_image(
     logs: Path | None,
     console: Console,
 ) -> tuple[boot_test.Outcome, Findings]:
-    """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such file."""
+    """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such
+    file."""
     if not image.is_file():
         raise UsageError(f"there is no image {image}", hint="Check the path", code="usage.no-such-file")
     chosen = accelerators.choose(accelerator)
@@ -64,7 +65,13 @@ def test_image(
         finally:
             workspace.discard()
     document = Findings.model_validate(
-        {"schema": 1, "image": image.name, "sha256": disk.sha256(image), "target": "generic", "findings": outcome.findings}
+        {
+            "schema": 1,
+            "image": image.name,
+            "sha256": disk.sha256(image),
+            "target": "generic",
+            "findings": outcome.findings,
+        }
     )
     return outcome, document
 

@@ -1,7 +1,8 @@
 """The pipeline: one stage a line. Start reading here.
 
 recipe -> base image -> boot under libvirt with a seed -> customise over SSH -> scrub -> power off -> shrink and convert
--> verify the final bytes -> boot tests on throw-away overlays -> manifest -> the output appears, and ``latest`` flips last.
+-> verify the final bytes -> boot tests on throw-away overlays -> manifest -> the output appears, and ``latest``
+flips last.
 """
 
 from __future__ import annotations
@@ -95,14 +96,20 @@ def _run(
         boots: tuple[manifest.BootEntry, ...] = ()
         if not _failed(findings) and options.boot_test != "none":
             outcome = boot_test.run(
-                _boot_test(plan, base, customised, image, options), hypervisor, workspace.work, workspace.partial, console
+                _boot_test(plan, base, customised, image, options),
+                hypervisor,
+                workspace.work,
+                workspace.partial,
+                console,
             )
             findings += outcome.findings
             boots = outcome.boots
         versions = hypervisor.connection.versions()
     digest = _write_findings(workspace, image, plan, findings)
-    _refuse_failures(findings, workspace)
-    document = _manifest(plan, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console)
+    _refuse_failures(findings)
+    document = _manifest(
+        plan, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console
+    )
     manifest.write(workspace.partial / "manifest.json", document, secrets=plan.recipe.secrets)
     workspace.write_sums({image.name: digest})
     seconds = (datetime.now(UTC) - started).total_seconds()
@@ -175,7 +182,7 @@ def _write_findings(workspace: Workspace, image: Path, plan: Plan, findings: Seq
     return digest
 
 
-def _refuse_failures(findings: Sequence[Finding], workspace: Workspace) -> None:
+def _refuse_failures(findings: Sequence[Finding]) -> None:
     bad = _failed(findings)
     if bad:
         first = bad[0]

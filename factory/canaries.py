@@ -194,13 +194,15 @@ def search_compressed(image: Image, canaries: Sequence[Canary]) -> CompressedSea
 
 def _compression(image: Image, path: str) -> str | None:
     """How the file is compressed: "initramfs", a kind that can be unpacked, a value of compressed.UNKNOWN, or None."""
-    name = path.rpartition("/")[2]
     if _INITRAMFS.match(path):
         return "initramfs"
-    end = PurePosixPath(name).suffix.lower()
-    if end in compressed.UNKNOWN or end in compressed.SUFFIXES:
-        return compressed.UNKNOWN.get(end) or compressed.SUFFIXES[end]
-    return None if path.startswith("/usr/") else compressed.kind_of(image.head(path, 6))
+    end = PurePosixPath(path).suffix.lower()
+    if end in compressed.UNKNOWN:
+        return compressed.UNKNOWN[end]
+    # The name alone proves nothing: dpkg keeps plain text in alternatives/builtins.7.gz.
+    return (
+        compressed.kind_of(image.head(path, 6)) if end in compressed.SUFFIXES or not path.startswith("/usr/") else None
+    )
 
 
 def _unpacked(image: Image, path: str, kind: str) -> Iterator[bytes]:

@@ -1,16 +1,17 @@
 """The command line: verbs, exit statuses, and the only place that prints an error and exits.
 
-Results go to standard output; progress, logs and errors to standard error. Heavy modules are imported by the verb that needs
-them, so that ``factory --help`` stays quick.
+Results go to standard output; progress, logs and errors to standard error. Heavy modules are imported by the verb
+that needs them, so that ``factory --help`` stays quick.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="factory",
     help="Turn a recipe into a tested virtual-machine image that a cloud imports without surprises.",
-    epilog="Exit status: 0 ok, 2 recipe or usage wrong, 3 this host lacks something, 4 the build failed, 5 built but a check "
-    "or boot test failed, 6 publishing failed, 130 interrupted.",
+    epilog="Exit status: 0 ok, 2 recipe or usage wrong, 3 this host lacks something, 4 the build failed, "
+    "5 built but a check or boot test failed, 6 publishing failed, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -40,14 +41,14 @@ app.add_typer(bases_app, name="bases")
 app.add_typer(images_app, name="images")
 
 
-class LogFormat(str, Enum):
+class LogFormat(StrEnum):
     """How progress is written."""
 
     text = "text"
     json = "json"
 
 
-class Accelerator(str, Enum):
+class Accelerator(StrEnum):
     """What runs the guests."""
 
     auto = "auto"
@@ -55,7 +56,7 @@ class Accelerator(str, Enum):
     tcg = "tcg"
 
 
-class BootTestMode(str, Enum):
+class BootTestMode(StrEnum):
     """How much is booted."""
 
     full = "full"
@@ -63,7 +64,7 @@ class BootTestMode(str, Enum):
     none = "none"
 
 
-class Keep(str, Enum):
+class Keep(StrEnum):
     """When working files stay."""
 
     on_failure = "on-failure"
@@ -71,7 +72,7 @@ class Keep(str, Enum):
     never = "never"
 
 
-class Document(str, Enum):
+class Document(StrEnum):
     """The documents that have a JSON Schema."""
 
     recipe = "recipe"
@@ -80,7 +81,9 @@ class Document(str, Enum):
 
 
 Recipes = Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Names (recipes/<name>.yaml) or paths.")]
-Target = Annotated[list[str], typer.Option("--target", "-t", metavar="T", help="The cloud, in place of the recipe's targets.")]
+Target = Annotated[
+    list[str], typer.Option("--target", "-t", metavar="T", help="The cloud, in place of the recipe's targets.")
+]
 Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A value for a variable of the recipe.")]
 Accel = Annotated[Accelerator | None, typer.Option("--accel", help="kvm refuses to fall back to tcg.")]
 Connect = Annotated[str, typer.Option("--connect", metavar="URI", help="libvirt; default qemu:///embed, no daemon.")]
@@ -125,11 +128,13 @@ def build(
     values: Set = [],  # noqa: B006
     accel: Accel = None,
     connect: Connect = "",
-    cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
+    _cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
+    _no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
     offline: Offline = False,
     accept_stale: AcceptStale = False,
-    boot_test: Annotated[BootTestMode, typer.Option("--boot-test", help="quick: one boot; none: not at all.")] = BootTestMode.full,
+    boot_test: Annotated[
+        BootTestMode, typer.Option("--boot-test", help="quick: one boot; none: not at all.")
+    ] = BootTestMode.full,
     keep: Annotated[Keep, typer.Option("--keep", help="When the working files of a build stay.")] = Keep.never,
     output: Output = Path("out"),
     as_json: AsJson = False,
@@ -147,11 +152,11 @@ def build(
     options = Options(
         accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
         connect=connect or settings.value("FACTORY_CONNECT"),
-        boot_test=boot_test.value,  # type: ignore[arg-type]
+        boot_test=boot_test.value,
         output=output,
         offline=offline,
         accept_stale=accept_stale,
-        keep=keep.value,  # type: ignore[arg-type]
+        keep=keep.value,
     )
     built: list[dict[str, Any]] = []
     failure: FactoryError | None = None
@@ -212,7 +217,7 @@ def _settings(values: list[str]) -> dict[str, str]:
 
 
 @app.command()
-def validate(context: typer.Context, recipes: Recipes, values: Set = []) -> None:  # noqa: B006
+def validate(recipes: Recipes, values: Set = []) -> None:  # noqa: B006
     """Show every fault of every recipe at once; runs nothing."""
     from factory.errors import RecipeError
     from factory.recipe import validate as faults_of
@@ -224,7 +229,7 @@ def validate(context: typer.Context, recipes: Recipes, values: Set = []) -> None
 
 
 @app.command()
-def plan(context: typer.Context, recipe: str, target: Target = [], values: Set = [], as_json: AsJson = False) -> None:  # noqa: B006
+def plan(recipe: str, target: Target = [], values: Set = [], as_json: AsJson = False) -> None:  # noqa: B006
     """Show what a build would run, and what is cached and why; runs nothing."""
     from factory.console import summary
     from factory.plan import describe, make_plan
@@ -307,7 +312,7 @@ def schema(document: Document) -> None:
 
 
 @app.command()
-def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show what this host can do, and how to mend what it cannot."""
     from factory import doctor as examination
 
@@ -386,7 +391,9 @@ def bases_build(context: typer.Context, name: str, accel: Accel = None, connect:
 @bases_app.command("update")
 def bases_update(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Without names: all that are cached.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Without names: all that are cached.")
+    ] = None,
     accel: Accel = None,
     connect: Connect = "",
 ) -> None:
@@ -410,7 +417,9 @@ def images_list(output: Output = Path("out"), as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"schema": 1, "images": [each.as_dict() for each in found]}, indent=2))
     else:
-        typer.echo(summary([["recipe", "version", "build", "size", "tested", "latest"], *(each.row() for each in found)]))
+        typer.echo(
+            summary([["recipe", "version", "build", "size", "tested", "latest"], *(each.row() for each in found)])
+        )
 
 
 @images_app.command("show")
@@ -446,7 +455,7 @@ def main() -> None:
         # Whoever read our output has seen enough; what is left must not fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
         status = _usage(error)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -478,7 +487,5 @@ def _close() -> None:
 
 
 def _note(text: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")
-    except OSError:
-        pass

@@ -22,18 +22,7 @@ PIECE = 1 << 20  # bytes
 LARGEST = 4 << 30  # bytes that one file may unpack to
 MEMORY = 512 << 20  # bytes for one unpacker
 
-SUFFIXES = {
-    ".gz": "gzip",
-    ".tgz": "gzip",
-    ".bz2": "bzip2",
-    ".tbz2": "bzip2",
-    ".xz": "xz",
-    ".txz": "xz",
-    ".lzma": "lzma",
-    ".zst": "zstd",
-    ".tzst": "zstd",
-    ".lz4": "lz4",
-}
+SUFFIXES = frozenset((".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".lzma", ".zst", ".tzst", ".lz4"))
 UNKNOWN = {
     ".zip": "a zip archive",
     ".jar": "a zip archive",

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from factory.plan import Plan
     from factory.workspace import Workspace
 
-DONE = re.compile(r"FACTORY-SCRUB-DONE (\d+)")
-
 
 @dataclass(frozen=True)
 class Customised:
@@ -79,10 +77,10 @@ def customise(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervis
             packages = _installed(session, base)
             machine_id = guest.run("cat /etc/machine-id").stdout.strip()
             host_keys = guest.run("cat /etc/ssh/ssh_host_*_key.pub", check=False).stdout
-            with console.stage("scrub") as stage:
+            with console.stage("scrub"):
                 _start_scrub(guest, facts)
                 guest.close()
-                _wait_for_scrub(machine, stage)
+                _wait_for_scrub(machine)
     iso.unlink()
     identity = {machine_id, *(line.split()[1] for line in host_keys.splitlines() if len(line.split()) > 1)}
     return Customised(overlay, packages, _canaries(given, spec, machine_id), frozenset(identity), facts)
@@ -100,7 +98,7 @@ def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hyperviso
         )
     overlay = workspace.work / "disk.qcow2"
     # Clusters of the file system's own block size: a larger one would keep blocks that the guest has trimmed.
-    disk.create_overlay(hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size="4k")
+    disk.create_overlay(hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)
     return overlay
 
 
@@ -111,7 +109,11 @@ def _first_login(machine: Machine, login: seed.KeyPair, host_key: seed.KeyPair) 
         try:
             found.append(
                 Guest.connect(
-                    machine.spec.ssh_port, "root", login.private_openssh, host_key.public_openssh, timeout=machine.answer_time
+                    machine.spec.ssh_port,
+                    "root",
+                    login.private_openssh,
+                    host_key.public_openssh,
+                    timeout=machine.answer_time,
                 )
             )
         except (GuestRefused, OSError):
@@ -162,22 +164,17 @@ def _installed(session: Session, base: Base) -> list[dict[str, str]]:
 
 def _start_scrub(guest: Guest, facts: scrub.Facts) -> None:
     """Upload the one script and start it apart from this session, which it is going to end."""
-    guest.put_bytes(scrub.script(facts).encode(), "/run/factory-scrub", 0o700)
-    guest.run(
-        "systemd-run --no-block --collect --quiet --unit=factory-scrub /bin/sh /run/factory-scrub",
-        timeout=60,
-    )
+    guest.put_bytes(scrub.script(facts).encode(), scrub.SCRIPT, 0o700)
+    guest.run(f"systemd-run --no-block --collect --quiet --unit=factory-scrub /bin/sh {scrub.SCRIPT}", timeout=60)
 
 
-def _wait_for_scrub(machine: Machine, stage: object) -> None:
+def _wait_for_scrub(machine: Machine) -> None:
     machine.wait_for_end()
-    machine.console.read()
-    text = machine.spec.console.read_text(errors="replace")
-    match = DONE.search(text)
-    if match is None or match.group(1) != "0":
-        failed = re.findall(r"FACTORY-SCRUB failed (\S+)", text)
+    outcome = scrub.outcome(machine.spec.console.read_text(errors="replace"))
+    if outcome is None or not outcome.ok:
+        failed = ", ".join(outcome.failed) if outcome else "the guest went off without its last word"
         raise BuildError(
-            f"the scrub did not end well: {', '.join(failed) or 'the guest went off without its last word'}",
+            f"the scrub did not end well: {failed}",
             cause="An operation ended with an error in the guest; the console log has its lines",
             hint="If a step of the recipe makes a file system read-only or removes basic tools, let it not",
             output=machine.console.tail(),

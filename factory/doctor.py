@@ -103,13 +103,21 @@ def _firmware() -> Iterator[Check]:
 
 
 def _places() -> Iterator[Check]:
-    for name, place in (("cache", settings.cache_dir()), ("state", settings.state_dir()), ("output", Path("out").absolute())):
+    for name, place in (
+        ("cache", settings.cache_dir()),
+        ("state", settings.state_dir()),
+        ("output", Path("out").absolute()),
+    ):
         existing = next(parent for parent in (place, *place.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         if not os.access(existing, os.W_OK):
-            yield Check("fail", name, f"{place} cannot be written", "Change its owner, or set FACTORY_CACHE and FACTORY_STATE")
+            yield Check(
+                "fail", name, f"{place} cannot be written", "Change its owner, or set FACTORY_CACHE and FACTORY_STATE"
+            )
         elif free < SPACE:
-            yield Check("warn", name, f"{place}: {free / 1e9:.0f} GB free", "Free some space: a build needs about 10 GB")
+            yield Check(
+                "warn", name, f"{place}: {free / 1e9:.0f} GB free", "Free some space: a build needs about 10 GB"
+            )
         else:
             yield Check("ok", name, f"{place}: {free / 1e9:.0f} GB free")
 
@@ -118,7 +126,12 @@ def _memory() -> Iterator[Check]:
     text = Path("/proc/meminfo").read_text()
     free = next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable"))
     state: Literal["ok", "warn"] = "ok" if free >= MEMORY else "warn"
-    yield Check(state, "memory", f"{free / 1e9:.1f} GB available", "" if state == "ok" else "A build and its tests take about 3 GB")
+    yield Check(
+        state,
+        "memory",
+        f"{free / 1e9:.1f} GB available",
+        "" if state == "ok" else "A build and its tests take about 3 GB",
+    )
 
 
 def _settings() -> Iterator[Check]:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from factory.errors import BuildError, MachineError
 
@@ -46,12 +46,11 @@ class Guest:
         self.user = user
 
     @classmethod
-    def connect(
-        cls, port: int, user: str, private_key: str, host_key: str | None, *, timeout: float = 10.0
-    ) -> Guest:
+    def connect(cls, port: int, user: str, private_key: str, host_key: str | None, *, timeout: float = 10.0) -> Guest:
         """One attempt at 127.0.0.1:*port*.
 
-        *private_key* is OpenSSH text; *host_key* the public line the guest must show, or None when the caller compares it
+        *private_key* is OpenSSH text; *host_key* the public line the guest must show, or None when the caller
+        compares it
         itself (a boot test, whose guest makes its own). Raises OSError while nothing answers, GuestRefused when the
         guest answers and says no.
         """
@@ -67,7 +66,7 @@ class Guest:
             client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, expected)
             client.set_missing_host_key_policy(paramiko.RejectPolicy())
         else:
-            client.set_missing_host_key_policy(_Note())
+            client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Note()))
         try:
             client.connect(
                 "127.0.0.1",
@@ -170,7 +169,11 @@ class Guest:
         self.run(f"umask 077 && cat > {quoted} && chmod {mode:o} {quoted}", stdin=data)
 
     def put_tar(
-        self, write: Callable[[tarfile.TarFile], None], *, timeout: float = 600.0, alive: Callable[[], bool] = lambda: True
+        self,
+        write: Callable[[tarfile.TarFile], None],
+        *,
+        timeout: float = 600.0,
+        alive: Callable[[], bool] = lambda: True,
     ) -> Result:
         """Unpack, at the root of the guest, the archive that *write* fills; it is never held in memory as a whole.
 
@@ -298,7 +301,7 @@ def _feed(channel: paramiko.Channel, stdin: bytes | Callable[[BinaryIO], None]) 
             channel.sendall(stdin)
         else:
             with channel.makefile_stdin("wb", 1 << 18) as pipe:
-                stdin(pipe)
+                stdin(cast(BinaryIO, pipe))
     except (OSError, EOFError):
         pass  # the command ended without reading all of it; its status tells
     finally:

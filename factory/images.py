@@ -70,5 +70,7 @@ def show(build: str, output: Path) -> Manifest:
         if (place / "manifest.json").is_file():
             return read_manifest(place)
     raise UsageError(
-        f"there is no build {build!r} below {output}", hint="'factory images list' shows them", code="usage.no-such-build"
+        f"there is no build {build!r} below {output}",
+        hint="'factory images list' shows them",
+        code="usage.no-such-build",
     )

@@ -249,10 +249,12 @@ class Tree:
     def _inventory(self) -> str:
         if not self._partitions:
             return "no partitions"
-        kinds = (
-            f"{part.number}: {part.filesystem.kind if part.filesystem else 'unknown'}" for part in self._partitions
-        )
-        return "partitions " + ", ".join(kinds)
+        return "; ".join(f"partition {part.number}: {self._holding(part)}" for part in self._partitions)
+
+    def _holding(self, part: Partition) -> str:
+        volume = self._volumes.get(part.number)
+        kind = part.filesystem.kind if part.filesystem else "unknown"
+        return f"{kind}, {volume}" if isinstance(volume, VolumeError) else kind
 
 
 def _unescaped(text: str) -> str:

@@ -7,8 +7,10 @@ at must not pass for clean.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import translate
 from typing import TYPE_CHECKING, Literal
 
 from factory.inspection import Absent
@@ -39,19 +41,28 @@ def below(image: Image, *folders: str) -> Iterator[tuple[str, FileStat]]:
 
 
 def matching(image: Image, *patterns: str) -> Iterator[tuple[str, FileStat]]:
-    """Every path that matches one of the glob *patterns*, once, with what it is."""
+    """Every path but directories that matches one of the glob *patterns*, once, with what it is."""
     for path in sorted({path for pattern in patterns for path in image.glob(pattern)}):
-        if found := image.stat(path):
+        found = image.stat(path)
+        if found and found.kind != "dir":
             yield path, found
 
 
-def filled(image: Image, *patterns: str) -> Iterator[Leftover]:
-    """A leftover for each file with content that matches one of *patterns*, or lies in a directory that does."""
+def remaining(image: Image, *patterns: str, empty: bool = False) -> Iterator[Leftover]:
+    """A leftover for each path but directories that matches one of *patterns*; for empty files only if *empty*."""
     for path, found in matching(image, *patterns):
-        inside = below(image, path) if found.kind == "dir" else iter([(path, found)])
-        for each, status in inside:
-            if status.kind == "file" and status.size:
-                yield Leftover(each, size(status))
+        if found.size or empty:
+            yield Leftover(path, size(found))
+
+
+def named(image: Image, folder: str, patterns: Iterable[str]) -> Iterator[tuple[str, FileStat]]:
+    """Everything directly in *folder* whose name matches one of *patterns*, whatever the folder's own name holds."""
+    top = image.stat(folder or "/", follow=True)
+    if top and top.kind == "dir":
+        expression = re.compile("|".join(map(translate, patterns)))
+        for name, found in image.scan(folder or "/"):
+            if expression.match(name):
+                yield f"{folder}/{name}", found
 
 
 def any_below(image: Image, *folders: str) -> Iterator[Leftover]:

@@ -59,7 +59,9 @@ def describe(plan: Plan) -> list[tuple[str, str, str]]:
     rows.append(("machine", f"{recipe.machine.cpus} CPUs, {recipe.machine.memory >> 20} MiB", "runs"))
     if recipe.upgrade != "none":
         rows.append(("upgrade", recipe.upgrade, "runs"))
-    rows += [(f"step {number}", f"{step.kind}: {step.title}", "runs") for number, step in enumerate(recipe.provision, 1)]
+    rows += [
+        (f"step {number}", f"{step.kind}: {step.title}", "runs") for number, step in enumerate(recipe.provision, 1)
+    ]
     rows += [("scrub", "all operations", "runs"), ("image", plan.image, "made"), ("boot test", "BIOS and UEFI", "runs")]
     rows += [(f"test {number}", f"{test.kind}: {test.title}", "runs") for number, test in enumerate(recipe.test, 1)]
     rows += [("target", each.title, "checked") for each in plan.targets]

@@ -90,4 +90,6 @@ def _read(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="Mend or remove the file", code="usage.config") from error
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="Mend or remove the file", code="usage.config"
+        ) from error

@@ -1,4 +1,5 @@
-"""The proof on the final bytes: every scrub operation's ``verify``, the canaries over the whole disk, the target's limits."""
+"""The proof on the final bytes: every scrub operation's ``verify``, the canaries over the whole disk, the target's
+limits."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 SHOWN = 5  # leftovers named in one finding
 
 
-def verify(image: Path, customised: Customised, targets: Sequence[Target], work: Path, console: Console) -> list[Finding]:
+def verify(
+    image: Path, customised: Customised, targets: Sequence[Target], work: Path, console: Console
+) -> list[Finding]:
     """What was found on *image* (the published qcow2); nothing in it is changed or booted."""
     raw = work / "verify.raw"
     with console.stage("verify") as stage:
@@ -51,7 +54,10 @@ def _scrubbed(view: inspection.Image, facts: scrub.Facts) -> list[Finding]:
                 subject="image",
                 evidence=shown + more,
                 why=operation.summary,
-                fix="Let the step of the recipe that makes it clean up, or report a defect of the scrub" if mine else "",
+                fix="Let the step of the recipe that makes it clean up, or report a defect of the scrub"
+                if mine
+                else "",
+                source="",
             )
         )
     return findings
@@ -72,6 +78,7 @@ def _no_canary(hits: Sequence[canaries.Hit], number: int, compressed: canaries.C
         evidence=evidence,
         why="Keys, names and addresses of the build must not be anywhere in the image, deleted files included",
         fix="Remove the named file in the recipe; in a free block it is a defect of the scrub" if hits else "",
+        source="",
     )
 
 
@@ -80,28 +87,60 @@ def file_findings(image: Path, targets: Sequence[Target]) -> list[Finding]:
     info = disk.info(image, "qcow2")
     plain = not (info.backing or info.data_file or info.encrypted or info.snapshots or info.dirty or info.corrupt)
     findings = [
-        _file("IMAGE-PLAIN", plain, "no backing file, data file, encryption or snapshot" if plain else str(info),
-              "Importers refuse an image that refers to other files", "qemu-img convert -O qcow2"),
-        _file("IMAGE-COMPAT", info.compat == "1.1", f"qcow2 {info.compat}", "The version that every importer reads",
-              "qemu-img convert -O qcow2 -o compat=1.1"),
-    ]  # fmt: skip
+        _file(
+            "IMAGE-PLAIN",
+            plain,
+            "no backing file, data file, encryption or snapshot" if plain else str(info),
+            "Importers refuse an image that refers to other files",
+            "qemu-img convert -O qcow2",
+        ),
+        _file(
+            "IMAGE-COMPAT",
+            info.compat == "1.1",
+            f"qcow2 {info.compat}",
+            "The version that every importer reads",
+            "qemu-img convert -O qcow2 -o compat=1.1",
+        ),
+    ]
     for target in targets:
         size = image.stat().st_size
         findings += [
-            _file(f"{target.name.upper()}-FORMAT", target.format == "qcow2" and info.compression == target.compression,
-                  f"qcow2, {info.compression}", f"{target.title} imports {target.format}", "", target.source),
-            _file(f"{target.name.upper()}-FILE-SIZE", not target.file_size or size <= target.file_size,
-                  f"{size} bytes, at most {target.file_size}", f"{target.title} refuses larger files",
-                  "Install less, or remove data from the image", target.source),
-            _file(f"{target.name.upper()}-VIRTUAL-SIZE", not target.virtual_size or info.virtual_size <= target.virtual_size,
-                  f"{info.virtual_size} bytes, at most {target.virtual_size}", f"{target.title} refuses larger disks",
-                  "Give the recipe a smaller disk; an instance grows to its own", target.source),
-        ]  # fmt: skip
+            _file(
+                f"{target.name.upper()}-FORMAT",
+                target.format == "qcow2" and info.compression == target.compression,
+                f"qcow2, {info.compression}",
+                f"{target.title} imports {target.format}",
+                "",
+                target.source,
+            ),
+            _file(
+                f"{target.name.upper()}-FILE-SIZE",
+                not target.file_size or size <= target.file_size,
+                f"{size} bytes, at most {target.file_size}",
+                f"{target.title} refuses larger files",
+                "Install less, or remove data from the image",
+                target.source,
+            ),
+            _file(
+                f"{target.name.upper()}-VIRTUAL-SIZE",
+                not target.virtual_size or info.virtual_size <= target.virtual_size,
+                f"{info.virtual_size} bytes, at most {target.virtual_size}",
+                f"{target.title} refuses larger disks",
+                "Give the recipe a smaller disk; an instance grows to its own",
+                target.source,
+            ),
+        ]
     return findings
 
 
 def _file(rule: str, good: bool, evidence: str, why: str, fix: str, source: str = "") -> Finding:
     return Finding(
-        rule=rule, status="pass" if good else "fail", severity="error", subject="image", evidence=evidence, why=why,
-        fix="" if good else fix, source=source,
-    )  # fmt: skip
+        rule=rule,
+        status="pass" if good else "fail",
+        severity="error",
+        subject="image",
+        evidence=evidence,
+        why=why,
+        fix="" if good else fix,
+        source=source,
+    )

@@ -99,7 +99,7 @@ def _table(size: int, with_esp: bool, work: Path) -> tuple[bytes, bytes]:
             file.truncate(size)
         places = ["-n", "14:2048:+1M", "-t", "14:ef02"]
         if with_esp:
-            places += ["-n", f"15:{ESP_START // 512}:{ROOT_START // 512 - 1}", "-t", "15:ef00"]
+            places += ["-n", f"15:{ESP_START // 512}:{ROOT_START // 512 - 1}", "-t", "15:ef00", "-c", "15:EFI system"]
         end = (size - MIB) // 512 - 1
         call("sgdisk", *places, "-n", f"1:{ROOT_START // 512}:{end}", "-t", "1:8304", "-c", "1:root", work)
         data = work.read_bytes()

@@ -23,6 +23,44 @@ cBcsGnddAQD2Q81BW4bctkc7ljVP9CgYkzAiKJkm6zRX40qdMtnAAw==
 """
 FINGERPRINT = "7A0070A08D4656A269F0D635E44F98ED36981A37"  # what gpg prints for it
 
+FULL = """disk: 8GiB
+machine: {cpus: 4, memory: 3GiB}
+variables:
+  greeting: {default: on}
+  token: {secret: yes}
+repositories:
+  - uri: https://example.org/debian
+    suite: bookworm
+    components: [main, contrib]
+    key: k.asc
+    fingerprint: 7A00 70A0 8D46 56A2 69F0  D635 E44F 98ED 3698 1A37
+upgrade: none
+cloud_init: {timezone: UTC, ntp: {enabled: off}, n: 5, q: "5", mode: 0644, quoted: 'on', nothing: , list: [yes, x]}
+provision:
+  - packages: [nginx, libc6:amd64]
+  - copy: {source: index.html, destination: /var/www/html/index.html, mode: 0640, owner: www-data, template: on}
+  # a comment between the steps
+  - shell: |
+      # first a comment
+      systemctl enable nginx
+  - shell: {script: run.sh, refresh: always, timeout: 2m, environment: {N: 010}}
+test:
+  - service: nginx
+  - http: {path: /x, contains: "yes"}
+  - command: {run: "false", status: 1}
+  - port: 443
+  - port: {port: 80, timeout: 5s}
+checks: {ignore: {GEN-G28: no}, allow_users: [app]}
+properties: {team: on, n: 010}
+"""
+FILES: dict[str, str | bytes] = {"index.html": "@greeting@", "run.sh": "echo\n", "k.asc": PUBLIC_KEY}
+"""A recipe with nearly every field, to put behind HEAD; the files that it uses; it wants a value for `token`."""
+
+
+def blocks(name: str) -> list[str]:
+    """The blocks of a text file beside this one, which empty lines part."""
+    return [block + "\n" for block in (Path(__file__).parent / name).read_text("utf-8").strip().split("\n\n")]
+
 
 def write(root: Path, text: str, files: Mapping[str, str | bytes] | None = None, name: str = "web") -> Path:
     """Write ``recipes/<name>.yaml`` below *root*, and *files* into the recipe's folder."""

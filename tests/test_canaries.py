@@ -74,9 +74,9 @@ def test_a_key_is_found_in_all_of_its_forms() -> None:
     body = base64.b64decode("".join(KEY.private_openssh.splitlines()[1:-1]))
     raw = base64.b64decode(KEY.public_openssh.split()[1])[-32:]
     seed_bytes = body[body.rindex(raw) - 32 :][:32]
-    lines = KEY.private_openssh.splitlines()
+    lines = [line.encode() for line in KEY.private_openssh.splitlines()]
     for trace in (KEY.private_openssh.encode(), seed_bytes, base64.b64encode(b"x" + seed_bytes), *lines[2:4]):
-        assert found(private, trace if isinstance(trace, bytes) else trace.encode()), trace
+        assert found(private, trace), trace
     for trace in (KEY.public_openssh.encode(), raw, KEY.fingerprint.encode(), f"{KEY.public_openssh} x".encode()):
         assert found(public, trace)
         assert not found(private, trace)
@@ -323,7 +323,8 @@ def test_compressed_files_of_an_image_are_searched_or_named(tmp_path: Path) -> N
             "etc/damaged.bz2": bz2.compress(TRACE)[:-10],
             "srv/followed.gz": gzip.compress(TRACE) + b"something",
             "srv/br": b"no suffix",
-        "srv/thing.zip": b"PK\3\4" + os.urandom(100),
+            "srv/plain.gz": b"plain text",
+            "srv/thing.zip": b"PK\3\4" + os.urandom(100),
             "var/log/journal/1/system.journal": b"LPKSHHRH" + bytes(100),
             "usr/lib/modules/6.1/kernel/a.ko.xz": lzma.compress(b"module"),
             "usr/lib/modules/6.1/kernel/b.ko.xz": lzma.compress(b"module"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from factory.errors import RecipeError, UsageError
-from factory.recipe import Recipe, load_recipe
+from factory.recipe import Recipe, load_recipe, validate
 from factory.recipe.assertions import TESTS
+from factory.recipe.entries import Part
 from factory.recipe.faults import fields_of
 from factory.recipe.model import Checks, Machine, Repository, Requirements, Variable
 from factory.recipe.steps import STEPS
-from tests.recipe_files import HEAD, write
-from tests.test_recipe_loading import FILES, FULL
+from tests.recipe_files import FILES, FULL, HEAD, write
 
 FOREIGN = (
     "Input should",
@@ -30,7 +31,7 @@ FOREIGN = (
     "Traceback",
     "discriminator",
 )
-MODELS = (Recipe, Machine, Checks, Requirements, Repository, Variable, *STEPS, *TESTS)
+MODELS: tuple[type[Part], ...] = (Recipe, Machine, Checks, Requirements, Repository, Variable, *STEPS, *TESTS)
 KEYS = sorted({key for model in MODELS for key in fields_of(model)} | {entry.kind for entry in (*STEPS, *TESTS)})
 WORDS = [
     "",
@@ -61,11 +62,11 @@ trees = st.recursive(
 )
 
 
-def outcome(content: bytes, given_settings: dict[str, str]) -> str:
+def outcome(content: bytes, given_settings: dict[str, str], files: Mapping[str, str | bytes] = FILES) -> str:
     """Load *content* as a recipe. "ok", or the text of all faults; anything but our two errors gets out."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        file = write(root, "", FILES | {"words": "".join(f"@w{number}@" for number in range(20_000))})
+        file = write(root, "", files)
         file.write_bytes(content)
         try:
             recipe = load_recipe("web", settings=given_settings, root=root)
@@ -104,7 +105,7 @@ def test_random_text(text: str) -> None:
 
 
 @given(st.dictionaries(keys, trees, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_random_trees(tree: dict[str, Any]) -> None:
     head: dict[str, Any] = {"schema": "1", "name": "web", "version": "1", "base": "debian-12"}
     try:
@@ -115,7 +116,7 @@ def test_random_trees(tree: dict[str, Any]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_right_recipe_with_something_changed(data: st.DataObject) -> None:
     text = HEAD + FULL
     for _ in range(data.draw(st.integers(1, 3))):
@@ -126,7 +127,7 @@ def test_a_right_recipe_with_something_changed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_value_in_the_place_of_any_other(data: st.DataObject) -> None:
     tree = yaml.load(HEAD + FULL, Loader=yaml.BaseLoader)
     node: Any = tree
@@ -152,6 +153,25 @@ def test_any_name_and_any_setting(name: str, given_settings: dict[str, str]) -> 
                 load_recipe(wanted, settings=given_settings, root=Path(folder))
             except (RecipeError, UsageError) as error:
                 assert str(error).isprintable()
+            assert all(str(fault).isprintable() for fault in validate([wanted], root=Path(folder)))
+
+
+def test_names_that_a_terminal_would_act_on_are_escaped_wherever_they_are_repeated() -> None:
+    for text in (
+        'variables: {"\\e[2J": {}}\n',
+        'variables: {a: {}}\nproperties: {"\\x9b": [x]}\n',
+        '"\\u202e": {"\\e": 1}\n',
+    ):
+        said = outcome((HEAD + text).encode(), {"token": "x"})
+        assert said != "ok"
+
+
+def test_a_folder_with_a_hostile_name_is_escaped_too(tmp_path: Path) -> None:
+    folder = tmp_path / "\x1b[2J"
+    write(folder, HEAD + "disk: 1\n")
+    faults = validate([str(folder / "recipes" / "web.yaml")])
+    assert [fault.path for fault in faults] == ["disk"]
+    assert str(faults[0]).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -174,5 +194,6 @@ def test_any_name_and_any_setting(name: str, given_settings: dict[str, str]) -> 
 )
 def test_a_recipe_made_to_be_slow_is_not(text: str) -> None:
     start = time.monotonic()
-    assert outcome(text.encode(), {}) != "ok"
+    many_words = "".join(f"@w{number}@" for number in range(20_000))
+    assert outcome(text.encode(), {}, FILES | {"words": many_words}) != "ok"
     assert time.monotonic() - start < 15

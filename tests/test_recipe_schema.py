@@ -13,8 +13,7 @@ import yaml
 
 from factory.errors import UsageError
 from factory.schemas import names, schema
-from tests.recipe_files import HEAD
-from tests.test_recipe_faults import GOOD, WRONG
+from tests.recipe_files import HEAD, blocks
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 # What a schema cannot see: other fields, files, what the factory knows, and the text behind a number in YAML 1.1.
@@ -37,16 +36,15 @@ def checker() -> Any:
 class Yaml12(yaml.SafeLoader):
     """Scalars as an editor with YAML 1.2 reads them: `on` and `0o7` stay text, 0644 and 1.10 are numbers."""
 
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
-
+Yaml12.yaml_implicit_resolvers = {}
 for tag, pattern, first in (
     ("bool", "^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", "^[-+]?[0-9]+$", "-+0123456789"),
     ("float", r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$", "-+0123456789."),
     ("null", "^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
 ):
-    Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))  # type: ignore[no-untyped-call]
+    Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -55,7 +53,7 @@ def test_the_recipes_here_conform(checker: Any, recipe: Path, loader: type[yaml.
     assert [error.message for error in checker.iter_errors(yaml.load(recipe.read_text(), Loader=loader))] == []
 
 
-@pytest.mark.parametrize("more", GOOD)
+@pytest.mark.parametrize("more", blocks("recipe_right.txt"))
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, Yaml12, yaml.BaseLoader], ids=["yaml-1.1", "yaml-1.2", "text"])
 def test_what_loads_conforms_in_every_editor(checker: Any, more: str, loader: type[yaml.SafeLoader]) -> None:
     if loader is yaml.SafeLoader:
@@ -65,12 +63,16 @@ def test_what_loads_conforms_in_every_editor(checker: Any, more: str, loader: ty
 
 
 # Python's "$" fits before a last newline, which JSON Schema's does not; a number may have any length.
-SEEN = [case for case in WRONG if not any(word in case[3] for word in BEYOND) and not re.search(r"\\n|9{9}", case[0])]
+SEEN = [
+    text
+    for text, _, said in (block.partition("=> ") for block in blocks("recipe_faults.txt"))
+    if not any(word in said for word in BEYOND) and not re.search(r"\\n|9{9}", text)
+]
 
 
-@pytest.mark.parametrize("case", SEEN, ids=lambda case: case[0][:40])
-def test_what_is_wrong_in_its_form_does_not_conform(checker: Any, case: tuple[str, int, str, str, str]) -> None:
-    assert not checker.is_valid(yaml.load(HEAD + case[0], Loader=yaml.BaseLoader))
+@pytest.mark.parametrize("text", SEEN, ids=lambda text: text[:50])
+def test_what_is_wrong_in_its_form_does_not_conform(checker: Any, text: str) -> None:
+    assert not checker.is_valid(yaml.load(HEAD + text, Loader=yaml.BaseLoader))
 
 
 def test_most_mistakes_show_in_an_editor() -> None:

@@ -1,7 +1,9 @@
 """Builds a Debian base image from the Debian archive: newest packages, signed, nothing downloaded as an image.
 
-mmdebstrap makes the root file system, ``mke2fs -d`` puts it into a partition without a loop device, and one short direct-kernel
-boot under libvirt lets the distribution's own ``grub-install`` make the disk boot by BIOS and by UEFI. That boot runs our script
+mmdebstrap makes the root file system, ``mke2fs -d`` puts it into a partition without a loop device, and one short
+direct-kernel
+boot under libvirt lets the distribution's own ``grub-install`` make the disk boot by BIOS and by UEFI. That boot
+runs our script
 instead of an init, so no service ever starts and the base holds no log, key, lease or machine-id to remove again.
 """
 
@@ -24,17 +26,18 @@ from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
 from factory.run import run
 
-FORMAT = 1  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 2  # part of the cache key: raise it when the same definition gives another image
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
 DONE = "FACTORY-BASE-DONE"
 
-PACKAGES = (
-    "linux-image-cloud-amd64 initramfs-tools systemd-sysv dbus udev libpam-systemd openssh-server cloud-init cloud-guest-utils "
-    "fdisk sudo ifupdown isc-dhcp-client qemu-guest-agent locales e2fsprogs dosfstools grub-cloud-amd64 ca-certificates "
-    "iproute2 procps netbase iputils-ping less vim-tiny unattended-upgrades"
-).split()
+PACKAGES = [
+    *("linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "libpam-systemd", "dbus", "udev"),
+    *("openssh-server", "cloud-init", "cloud-guest-utils", "fdisk", "sudo", "qemu-guest-agent"),
+    *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "iputils-ping", "ca-certificates"),
+    *("e2fsprogs", "dosfstools", "grub-cloud-amd64", "locales", "procps", "less"),
+]
 EXT4_FEATURES = (  # named, so that the host's newer mke2fs adds nothing that the base's own grub cannot read
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
     "dir_nlink,extra_isize,metadata_csum"
@@ -46,7 +49,8 @@ def build(
 ) -> dict[str, object]:
     """Build *definition* (its ``suite`` names the Debian release) into the qcow2 *destination*.
 
-    Returns facts: packages, kernel, default user, distribution. *work* is an empty folder on a disk with about 2 GiB free.
+    Returns facts: packages, kernel, default user, distribution. *work* is an empty folder on a disk with about 2 GiB
+    free.
     """
     suite = str(definition.suite)
     disk.require_space(work, 3 * 1024**3, f"the base {definition.name}")
@@ -104,7 +108,9 @@ def _bootstrap(suite: str, source: mirror.Mirror, tree: Path) -> None:
 
 
 def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:
-    if re.search(r"Could not resolve|Failed to fetch|Could not connect|Connection (?:failed|refused|timed out)", output):
+    if re.search(
+        r"Could not resolve|Failed to fetch|Could not connect|Connection (?:failed|refused|timed out)", output
+    ):
         return BaseError(
             f"the Debian archive did not answer while {suite} was built",
             cause=f"The mirror is {source.uri} (from {source.source})",
@@ -123,8 +129,10 @@ def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseErro
         )
     if "No space left" in output:
         return HostError(
-            "the disk filled up while the base was built", hint="Free some space, or set FACTORY_STATE elsewhere",
-            output=output, code="host.disk-space",
+            "the disk filled up while the base was built",
+            hint="Free some space, or set FACTORY_STATE elsewhere",
+            output=output,
+            code="host.disk-space",
         )
     return BaseError(
         f"mmdebstrap could not build {suite}",
@@ -188,7 +196,9 @@ def installed_packages(status: str) -> list[dict[str, str]]:
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] not in " \t")
         if fields.get("Status", "").endswith(" installed"):
             found.append({key: fields.get(key.title(), "") for key in ("package", "version", "architecture")})
-    return [{"name": item["package"], "version": item["version"], "architecture": item["architecture"]} for item in found]
+    return [
+        {"name": item["package"], "version": item["version"], "architecture": item["architecture"]} for item in found
+    ]
 
 
 def _lay_out(raw: Path) -> None:
@@ -210,7 +220,8 @@ def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
     script = (
         'set -e; mkdir "$1"; tar -x -p --numeric-owner --xattrs --xattrs-include="*" -C "$1" -f "$2"; '
         'cd "$1"; rm -f etc/hostname etc/resolv.conf etc/machine-id var/lib/dbus/machine-id etc/ssh/ssh_host_* '
-        "var/lib/systemd/random-seed etc/.pwd.lock; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin var/log/apt var/log/*.log "
+        "var/lib/systemd/random-seed etc/.pwd.lock; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin "
+        "var/log/apt var/log/*.log "
         "var/cache/debconf/*-old var/lib/dpkg/*-old var/cache/ldconfig/aux-cache tmp/* var/tmp/*; "
         'tar -x -p --numeric-owner -C . -f "$3"; cd /; '
         'mke2fs -q -F -t ext4 -O "$4" -L root -I 256 -m 1 -d "$1" -E "$5" "$6" "$7"; rm -rf "$1"'
@@ -237,9 +248,7 @@ def _install_boot_loader(
             disks=(Disk(raw, "raw"),),
             network="none",
             memory=1024**3,
-            kernel=DirectKernel(
-                kernel, initrd, "root=LABEL=root rw console=ttyS0,115200 init=/factory-first-boot"
-            ),
+            kernel=DirectKernel(kernel, initrd, "root=LABEL=root rw console=ttyS0,115200 init=/factory-first-boot"),
         )
         with hypervisor.machine(spec) as machine:
             machine.wait_until(lambda: DONE in log.read_text(errors="replace"), "the end of grub's installation")
@@ -337,12 +346,15 @@ def late_files(suite: str) -> dict[str, File]:
         "etc/machine-id": File("", 0o444),
         "var/lib/dbus/machine-id": File(link="/etc/machine-id"),
         "etc/hosts": File(
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+            "ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
         ),
+        # Behind the 50-cloud-init.conf that cloud-init writes when an instance's user-data asks for passwords: sshd takes
+        # the first value that it reads.
+        "etc/ssh/sshd_config.d/90-image.conf": File("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"),
         "etc/default/locale": File("LANG=C.UTF-8\n"),
         "etc/cloud/cloud.cfg.d/01_image.cfg": File(
-            "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: true\n"
-            "apt:\n  preserve_sources_list: true\n"
+            "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: true\napt:\n  preserve_sources_list: true\n"
         ),
         "etc/default/grub.d/50_image.cfg": File(
             'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"\nGRUB_TIMEOUT=1\nGRUB_DISABLE_OS_PROBER=true\n'

@@ -105,7 +105,9 @@ def gather(guest: Guest, machine: Machine, scale: float) -> Facts:
             code="machine.no-sudo",
         )
     answer = json.loads(line.removeprefix("FACTS "))
-    shadow = {name: _locked(password) for name, password in (entry for entry in answer.pop("shadow") if len(entry) == 2)}
+    shadow = {
+        name: _locked(password) for name, password in (entry for entry in answer.pop("shadow") if len(entry) == 2)
+    }
     answer.pop("os")
     return Facts(
         **{**answer, "result": answer["result"] or {}, "status": answer["status"] or {}},

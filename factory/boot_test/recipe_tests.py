@@ -11,7 +11,8 @@ from factory.guest import Guest
 from factory.hypervisor.machine import Machine
 from factory.recipe import CommandTest, HttpTest, PortTest, Recipe, ServiceTest, Test
 
-# Asks inside the guest, so that a service that listens on its loopback only is reached too; no tool of the guest is needed.
+# Asks inside the guest, so that a service that listens on its loopback only is reached too; no tool of the guest is
+# needed.
 ASK_HTTP = """
 import http.client, json, sys
 want = json.loads(sys.argv[1])

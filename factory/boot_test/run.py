@@ -30,7 +30,8 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class BootTest:
-    """What is tested and how: *default_user* is the distribution's; *known_identity* are host keys and machine-id of the build."""
+    """What is tested and how: *default_user* is the distribution's; *known_identity* are host keys and machine-id of
+    the build."""
 
     image: Path
     default_user: str
@@ -103,7 +104,7 @@ def run(test: BootTest, hypervisor: Hypervisor, work: Path, logs: Path, console:
     with console.stage("boot test") as stage:
         stage.note(test.mode)
         results = _side_by_side(
-            [lambda boot=boot: _run_boot(test, boot, hypervisor, work, logs, console, stage) for boot in boots_of(test)]  # type: ignore[misc]
+            [lambda boot=boot: _run_boot(test, boot, hypervisor, work, logs, stage) for boot in boots_of(test)]  # type: ignore[misc]
         )
         findings = [finding for result in results for finding in result.findings]
         findings += assertions.compare([(r.boot.name, r.facts) for r in results if r.facts], test.known_identity)
@@ -132,19 +133,17 @@ def _side_by_side(boots: Sequence[Callable[[], Ran]]) -> list[Ran]:
     return [result for result in results if result is not None]
 
 
-def _run_boot(
-    test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, logs: Path, console: Console, parent: Stage
-) -> Ran:
+def _run_boot(test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, logs: Path, parent: Stage) -> Ran:
     ran = Ran(boot)
     start = time.monotonic()
     with parent.stage(boot.name) as stage:
         stage.note(f"{boot.bus}, {boot.datasource}")
         try:
-            _boot(test, boot, ran, hypervisor, work, logs, console)
+            _boot(test, boot, ran, hypervisor, work, logs)
         except (FactoryError, OSError) as error:
             ran.error = error
             ran.findings.append(assertions.did_not_boot(boot.name, error))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - of a thread: raised again by the one that waits
             ran.error = error
         failed = [finding for finding in ran.findings if finding.status == "fail"]
         ran.state = "failed" if failed or ran.error else "ok"
@@ -156,9 +155,7 @@ def _run_boot(
     return ran
 
 
-def _boot(
-    test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Path, logs: Path, console: Console
-) -> None:
+def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Path, logs: Path) -> None:
     identity = new_uuid()
     login = seed.new_keypair("boot-test")
     mac = new_mac()
@@ -195,7 +192,7 @@ def _boot(
             ran.login = machine.uptime
             with guest:
                 ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
-                ran.findings += assertions.check(boot, given, spec, ran.facts, machine, test.default_user)
+                ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts))
                 if test.recipe:
                     ran.findings += run_tests(test.recipe, guest, machine, boot.name, hypervisor.accelerator.scale)
             if boot.reboot:
@@ -208,7 +205,8 @@ def _boot(
 
 
 def log_in(machine: Machine, user: str, login: seed.KeyPair, host_key: str | None) -> Guest:
-    """The first login that the guest allows to *user*; refusals are tried again while cloud-init may still bring the key."""
+    """The first login that the guest allows to *user*; refusals are tried again while cloud-init may still bring the
+    key."""
     found: list[Guest] = []
     refused: list[float] = []
 
@@ -223,7 +221,7 @@ def log_in(machine: Machine, user: str, login: seed.KeyPair, host_key: str | Non
                 raise MachineError(
                     f"the guest's SSH does not let {user} in with the injected key",
                     cause=str(error),
-                    hint="cloud-init did not put the key in place: see its lines in the console log; is the default user right?",
+                    hint="cloud-init did not put the key in place: see the console log; is the default user right?",
                     output=machine.console.tail(),
                     code="machine.login-refused",
                 ) from error
@@ -242,13 +240,17 @@ def _reboot(
     with Guest.connect(machine.spec.ssh_port, test.default_user, login.private_openssh, None) as guest:
         guest.run("sudo -n systemctl reboot", check=False)
     machine.console.restart()
-    machine.wait_until(lambda: machine.console.mentions("Linux version", "reboot: "), "the shutdown", quiet_allowed=True)
+    machine.wait_until(
+        lambda: machine.console.mentions("Linux version", "reboot: "), "the shutdown", quiet_allowed=True
+    )
     guest = log_in(machine, test.default_user, login, None)
     with guest:
         after = gather(guest, machine, hypervisor.accelerator.scale)
         findings = assertions.after_reboot(boot.name, before, after)
         if test.recipe:
-            findings += run_tests(test.recipe, guest, machine, f"{boot.name} after its reboot", hypervisor.accelerator.scale)
+            findings += run_tests(
+                test.recipe, guest, machine, f"{boot.name} after its reboot", hypervisor.accelerator.scale
+            )
     return findings
 
 

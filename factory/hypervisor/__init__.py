@@ -1,1 +1,2 @@
-"""Virtual machines under libvirt: the accelerator that really works, the connection, the domain, the running machine."""
+"""Virtual machines under libvirt: the accelerator that really works, the connection, the domain, the running
+machine."""

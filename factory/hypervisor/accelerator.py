@@ -1,6 +1,7 @@
 """Which accelerator really works here: proved, not assumed.
 
-/dev/kvm can open and even create a machine, and a guest still hangs behind its firmware (a software KVM without vmx or svm).
+/dev/kvm can open and even create a machine, and a guest still hangs behind its firmware (a software KVM without vmx
+or svm).
 So KVM counts only when the processor says that it virtualises and a small guest has really run on it: one that leaves
 real mode, the point where the false ones stop.
 """
@@ -27,7 +28,7 @@ PROBE_SECONDS = 10
 #   (at 0x7c40) the table's length and address, then at 0x7c48 null, flat code and flat data
 PROBE_CODE = bytes.fromhex("fa31c08ed80f0116407c0f20c00c010f22c0ea207c0800")
 PROBE_PROTECTED = bytes.fromhex("66b810008ed8b9002d3101e2fe66ba0105b021eef4ebfd")
-PROBE_TABLE = bytes.fromhex("1700487c00000000" "0000000000000000" "ffff0000009acf00" "ffff00000092cf00")
+PROBE_TABLE = bytes.fromhex("1700487c000000000000000000000000ffff0000009acf00ffff00000092cf00")
 PROBE_STATUS = 0x21 << 1 | 1
 
 
@@ -48,9 +49,7 @@ class Accelerator:
 def choose(wanted: str = "auto") -> Accelerator:
     """The accelerator for *wanted* (``auto``, ``kvm`` or ``tcg``); ``kvm`` refuses to fall back."""
     if wanted not in ("auto", "kvm", "tcg"):
-        raise UsageError(
-            f"{wanted!r} is no accelerator", hint="Choose auto, kvm or tcg", code="usage.accelerator"
-        )
+        raise UsageError(f"{wanted!r} is no accelerator", hint="Choose auto, kvm or tcg", code="usage.accelerator")
     if wanted == "tcg":
         return Accelerator("tcg", "asked for")
     reason, fix = _why_not_kvm()
@@ -68,7 +67,7 @@ def _why_not_kvm(device: Path = Path("/dev/kvm"), cpuinfo: Path = Path("/proc/cp
     if not device.exists():
         return (
             "/dev/kvm is not there",
-            "Turn on virtualisation in the firmware, or nested virtualisation in the hypervisor above, and load kvm_intel or kvm_amd",
+            "Turn on virtualisation in the firmware (or nested virtualisation above), and load kvm_intel or kvm_amd",
         )
     if not os.access(device, os.R_OK | os.W_OK):
         return "this user may not open /dev/kvm", "Run 'sudo adduser $USER kvm', then log in again"
@@ -104,7 +103,12 @@ def probe(name: str) -> bool:
         argv += ["-drive", f"driver=raw,file.driver=file,file.filename={disk.name},if=ide"]
         try:
             done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, env=environment(), check=False
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                env=environment(),
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return False

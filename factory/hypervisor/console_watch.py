@@ -23,7 +23,7 @@ DEATHS = (
         "machine.kernel-panic",
         re.compile(r"Kernel panic - not syncing: ?(.*)"),
         "The guest's kernel panicked",
-        "Look at the lines above the panic in the console log; too little memory and a missing root disk driver are common",
+        "See the lines above the panic in the console log; too little memory or no driver of the root disk are common",
     ),
     Death(
         "machine.emergency",
@@ -45,9 +45,11 @@ DEATHS = (
     ),
     Death(
         "machine.no-boot-device",
-        re.compile(r"No bootable device|UEFI Interactive Shell|Boot failed: not a bootable disk|BdsDxe: No bootable option"),
+        re.compile(
+            r"No bootable device|UEFI Interactive Shell|Boot failed: not a bootable disk|BdsDxe: No bootable option"
+        ),
         "The firmware found nothing to boot",
-        "The disk has no boot loader for this firmware (BIOS needs a BIOS-boot partition, UEFI needs EFI/BOOT/BOOTX64.EFI)",
+        "The disk has no boot loader for this firmware; BIOS needs a BIOS-boot partition, UEFI EFI/BOOT/BOOTX64.EFI",
     ),
 )
 TAIL = 3000  # characters of the console kept for a message

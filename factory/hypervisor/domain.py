@@ -131,11 +131,8 @@ def _add_network(domain: ElementTree.Element, spec: MachineSpec) -> None:
     arguments: list[str] = []
     if not spec.uefi and not spec.kernel:
         arguments += ["-machine", "graphics=off"]  # SeaBIOS then speaks on the serial console too
-    if spec.network == "none":
-        # The factory itself still reaches the guest: only the guest's way out is closed.
-        options = "restrict=on,"
-    else:
-        options = "restrict=on," if spec.network == "restrict" else ""
+    # Where the guest may not go out, the factory still comes in.
+    options = "" if spec.network == "user" else "restrict=on,"
     forwards = ((spec.ssh_port, 22), *spec.forwards)
     options += ",".join(f"hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forwards)
     bus = "pcie.0" if spec.chipset == "q35" else "pci.0"

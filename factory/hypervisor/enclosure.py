@@ -1,8 +1,9 @@
 """Lets QEMU, running as an account without rights, reach the files of one build and no others.
 
-Started by root, the factory runs QEMU as an unprivileged account that cannot enter /root or a 0700 folder. So the factory moves
-into a mount name space of its own and shows the account just the build's work folder and single files, under a short path
-that also suits libvirt's sockets. Nobody else sees these mounts; the kernel drops them with the last process.
+Started by root, the factory runs QEMU as an unprivileged account that cannot enter /root or a 0700 folder. So the
+factory moves
+into a mount name space of its own and shows the account just the build's work folder and single files, under a short
+path that also suits libvirt's sockets. Nobody else sees these mounts; the kernel drops them with the last process.
 An ordinary user's QEMU runs as that user, and sees the files where they are.
 """
 
@@ -28,9 +29,12 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 class Enclosure:
     """Where QEMU finds the files of one build."""
 
-    def __init__(self, work: Path, *, kvm: bool) -> None:
-        """*work* is the build's work folder; it exists. Without *kvm*, /dev/kvm is hidden from libvirt and QEMU."""
-        self.account = _account()
+    def __init__(self, work: Path, *, kvm: bool, embedded: bool = True) -> None:
+        """*work* is the build's work folder; it exists. Without *kvm*, /dev/kvm is hidden from libvirt and QEMU.
+
+        A daemon's QEMU (not *embedded*) does not see our name space: it gets the files where they are.
+        """
+        self.account = _account() if embedded else ""
         self._work = work.absolute()
         self._link: Path | None = None
         self._files = 0
@@ -117,7 +121,8 @@ def _enter(token: str) -> Path | None:
 
 
 def _hide_kvm() -> None:
-    """libvirt, as root, finds a KVM that QEMU's account may not open, and then asks QEMU again for each architecture it knows.
+    """libvirt, as root, finds a KVM that QEMU's account may not open, and then asks QEMU again for each architecture
+    it knows.
 
     That took 64 s. A file that nobody may open makes both see the same: no KVM.
     """

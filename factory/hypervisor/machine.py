@@ -6,7 +6,6 @@ import contextlib
 import secrets
 import shutil
 import socket
-import threading
 import time
 import uuid as uuids
 from collections.abc import Callable, Iterator
@@ -14,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factory import settings
 from factory.errors import HostError, MachineError
+from factory.hypervisor import embedded
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.console_watch import ConsoleWatch
 from factory.hypervisor.domain import Disk, MachineSpec, UefiFirmware, domain_xml
 from factory.hypervisor.enclosure import Enclosure
-from factory.hypervisor.watcher import Watcher, end_all
 
 OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -46,37 +44,30 @@ class Timeouts:
 
 
 class Hypervisor:
-    """One libvirt for the machines of one build, with the watcher that ends them when we die. Use it in a ``with``."""
+    """libvirt for the machines of one build. Use it in a ``with``."""
 
-    def __init__(self, work: Path, accelerator: Accelerator, uri: str = "qemu:///embed") -> None:
-        """*work* is the build's work folder; libvirt's own files go below it."""
+    def __init__(self, work: Path, accelerator: Accelerator, uri: str = embedded.URI) -> None:
+        """*work* is the build's work folder: QEMU sees it, and the single files that it is shown, and nothing else."""
         self.accelerator = accelerator
         self.timeouts = Timeouts.of(accelerator)
+        self.work = work
         self._uri = uri
-        self._work = work
-        self._root = work / "libvirt"
         self._closing = contextlib.ExitStack()
-        self._lock = threading.Lock()
 
     def __enter__(self) -> Hypervisor:
+        kvm = self.accelerator.name == "kvm"
         with contextlib.ExitStack() as undo:
-            self.enclosure = Enclosure(self._work, kvm=self.accelerator.name == "kvm")
+            self.enclosure = Enclosure(self.work, kvm=kvm, embedded=self._uri == embedded.URI)
             undo.callback(self.enclosure.close)
-            self._root.mkdir(exist_ok=True, mode=0o711)
-            root = self.enclosure.work / "libvirt"
-            if self._uri == "qemu:///embed":
-                self.watcher = Watcher(root)
-                undo.callback(self.watcher.close)
-            self.connection = undo.enter_context(
-                Connection(self._uri, root, self.enclosure.account, settings.cache_dir() / "libvirt")
-            )
-            undo.callback(end_all, str(root))
+            if self._uri == embedded.URI:
+                self.connection = embedded.connection(kvm=kvm)
+            else:
+                self.connection = undo.enter_context(Connection(self._uri))
             self._closing = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
-        shutil.rmtree(self._root, ignore_errors=True)
 
     @contextlib.contextmanager
     def machine(self, spec: MachineSpec) -> Iterator[Machine]:
@@ -92,7 +83,7 @@ class Hypervisor:
         """OVMF with fresh variables for the machine *name*."""
         for code, variables in OVMF:
             if Path(code).exists() and Path(variables).exists():
-                own = self._work / f"{name}.nvram"
+                own = self.work / f"{name}.nvram"
                 shutil.copyfile(variables, own)
                 return UefiFirmware(Path(code), own)
         raise HostError(
@@ -124,7 +115,7 @@ class Machine:
         spec = self.spec
 
         def shown(disk: Disk) -> Disk:
-            if not disk.readonly or disk.path.is_relative_to(self._hypervisor._work):
+            if not disk.readonly or disk.path.is_relative_to(self._hypervisor.work):
                 enclosure.give(disk.path)
             return replace(disk, path=enclosure.path(disk.path))
 
@@ -218,8 +209,10 @@ class Machine:
             self.console.read()
             if time.monotonic() - start > limit:
                 raise self._error(
-                    f"the guest did not power off within {limit:.0f} s", f"It last said: {self.console.last_line()}",
-                    "A service that does not stop holds it up; the console log names it", "machine.no-power-off",
+                    f"the guest did not power off within {limit:.0f} s",
+                    f"It last said: {self.console.last_line()}",
+                    "A service that does not stop holds it up; the console log names it",
+                    "machine.no-power-off",
                 )
             time.sleep(0.2)
         return time.monotonic() - start

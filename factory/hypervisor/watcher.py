@@ -1,14 +1,17 @@
 """Ends QEMU when its owner is gone.
 
-libvirt starts QEMU detached, so it is nobody's child and no parent-death signal reaches it. This small process holds the
-read end of a pipe whose write end only the factory has: when the factory ends, however it ends, the pipe closes, and every
-process whose command line names this build's own folder for libvirt is killed. The folder's name is random, so nothing else is met.
+libvirt starts QEMU detached, so it is nobody's child and no parent-death signal reaches it. This small process holds
+the
+read end of a pipe whose write end only the factory has: when the factory ends, however it ends, the pipe closes, and
+every process whose command line names this build's own folder for libvirt is killed. The folder's name is random, so
+nothing else is met.
 
 Run as ``python -I -S watcher.py FOLDER`` with the pipe on standard input; it imports nothing of the factory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -67,10 +70,8 @@ def end_all(folder: str) -> None:
         if not pids:
             return
         for pid in pids:
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         time.sleep(0.1)
 
 

@@ -1,6 +1,7 @@
 """Package systems of guests: one file a system, chosen by what the guest's os-release says it is.
 
-A member has ``FAMILIES`` (ids of os-release that it serves) and a class ``System`` with the methods of :class:`PackageSystem`.
+A member has ``FAMILIES`` (ids of os-release that it serves) and a class ``System`` with the methods of
+:class:`PackageSystem`.
 """
 
 from __future__ import annotations

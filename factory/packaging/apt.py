@@ -1,7 +1,7 @@
 """apt, for Debian, Ubuntu and what is like them.
 
-What only the build needs (the mirror of this host, a proxy, dpkg without fsync) lies below /run and is named by APT_CONFIG, so it
-is gone with the guest's memory and cannot reach the image.
+What only the build needs (the mirror of this host, a proxy, dpkg without fsync) lies below /run and is named by
+APT_CONFIG, so it is gone with the guest's memory and cannot reach the image.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class System:
         """What dpkg-query lists as installed."""
         command = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version} ${Architecture}\\n'"
         rows = [line.split() for line in self._session.guest.run(command).stdout.splitlines()]
-        return [{"name": r[1], "version": r[2], "architecture": r[3]} for r in rows if len(r) == 4 and r[0] == "installed"]
+        return [
+            {"name": r[1], "version": r[2], "architecture": r[3]} for r in rows if len(r) == 4 and r[0] == "installed"
+        ]
 
     def _update(self) -> None:
         if not self._fresh:
@@ -117,25 +119,57 @@ class System:
 def security_upgrades(simulated: str) -> list[str]:
     """The names that ``apt-get -s dist-upgrade`` would install from a security archive."""
     pattern = re.compile(r"^Inst (\S+) (?:\[[^]]*\] )?\((.*)\)", re.MULTILINE)
-    return [name for name, origin in pattern.findall(simulated) if re.search(r"[-:/ ]security\b|Debian-Security", origin, re.I)]
+    return [
+        name
+        for name, origin in pattern.findall(simulated)
+        if re.search(r"[-:/ ]security\b|Debian-Security", origin, re.I)
+    ]
 
 
 KNOWN = (
-    (r"Unable to locate package (\S+)", "The package {0} is not in the package lists", "Check its name on packages.debian.org, "
-     "or add the repository that has it", "step.package-unknown"),
-    (r"Package '?(\S+?)'? has no installation candidate", "The package {0} has no version to install",
-     "Check its name, or add the repository that has it", "step.package-unknown"),
-    (r"Version '(\S+)' for '(\S+)' was not found", "There is no version {0} of {1}",
-     "Leave the version out, or name one that 'apt-cache policy' lists", "step.package-unknown"),
-    (r"Could not resolve '([^']+)'", "The guest could not resolve {0}", "Check this host's DNS, or set FACTORY_MIRROR",
-     "step.archive-unreachable"),
-    (r"(?:Could not connect to|Unable to connect to|Cannot initiate the connection to) (\S+)", "The archive {0} did not answer",
-     "Check the network and proxy of this host, or set FACTORY_MIRROR", "step.archive-unreachable"),
-    (r"No space left on device|not enough free space|You don't have enough free space", "The guest's disk is full",
-     "Give the recipe a larger disk:", "step.guest-disk-full"),
-    (r"NO_PUBKEY|is not signed|EXPKEYSIG", "A repository's signature was not accepted",
-     "Check the key and fingerprint of the repository in the recipe", "step.repository-signature"),
-)  # fmt: skip
+    (
+        r"Unable to locate package (\S+)",
+        "The package {0} is not in the package lists",
+        "Check its name on packages.debian.org, or add the repository that has it",
+        "step.package-unknown",
+    ),
+    (
+        r"Package '?(\S+?)'? has no installation candidate",
+        "The package {0} has no version to install",
+        "Check its name, or add the repository that has it",
+        "step.package-unknown",
+    ),
+    (
+        r"Version '(\S+)' for '(\S+)' was not found",
+        "There is no version {0} of {1}",
+        "Leave the version out, or name one that 'apt-cache policy' lists",
+        "step.package-unknown",
+    ),
+    (
+        r"Could not resolve '([^']+)'",
+        "The guest could not resolve {0}",
+        "Check this host's DNS, or set FACTORY_MIRROR",
+        "step.archive-unreachable",
+    ),
+    (
+        r"(?:Could not connect to|Unable to connect to|Cannot initiate the connection to) (\S+)",
+        "The archive {0} did not answer",
+        "Check the network and proxy of this host, or set FACTORY_MIRROR",
+        "step.archive-unreachable",
+    ),
+    (
+        r"No space left on device|not enough free space|You don't have enough free space",
+        "The guest's disk is full",
+        "Give the recipe a larger disk:",
+        "step.guest-disk-full",
+    ),
+    (
+        r"NO_PUBKEY|is not signed|EXPKEYSIG",
+        "A repository's signature was not accepted",
+        "Check the key and fingerprint of the repository in the recipe",
+        "step.repository-signature",
+    ),
+)
 
 
 def _explained(error: StepFailed) -> StepFailed:

@@ -1,7 +1,7 @@
 """Provisioners: what a recipe's ``provision`` steps do in the guest, one file a kind.
 
-A member has ``apply(step, session, where)``: it runs the step in the guest of *session* and raises StepFailed, whose message
-begins with *where* (such as ``step 2 (shell, nginx.yaml line 14)``).
+A member has ``apply(step, session, where)``: it runs the step in the guest of *session* and raises StepFailed, whose
+message begins with *where* (such as ``step 2 (shell, nginx.yaml line 14)``).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
         raise StepFailed(
             f"{where} failed: tar in the guest ended with status {result.status}",
             cause=result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "",
-            hint="Is something else, a file in place of a folder perhaps, at the destination? Is the guest's disk full?",
+            hint="Is a file where a folder should be, or the other way round? Is the guest's disk full?",
             output=result.stderr[-2000:],
             code="step.copy",
         )

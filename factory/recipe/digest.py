@@ -19,7 +19,7 @@ from factory.recipe.steps import CopyStep, ShellStep
 def digest(recipe: Recipe) -> str:
     """sha256 in 64 hex digits. RecipeError when a file that the recipe uses is gone."""
     meaning = recipe.model_dump(mode="json", by_alias=True)
-    meaning["values"] = {name: value for name, value in recipe.values.items() if name not in recipe.secrets}
+    meaning["values"] = {name: value for name, value in recipe.values.items() if name not in recipe.secret_names}
     meaning["files"] = {name: file_digest(recipe, name, line) for name, line in sorted(used(recipe))}
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

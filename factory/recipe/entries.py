@@ -52,12 +52,13 @@ class Entry(Part):
 
     @property
     def title(self) -> str:
-        """What it does, in one line for people."""
+        """What it does, in one line for people; its kind is not in it."""
         raise NotImplementedError
 
-    def shortened(self, *words: str) -> str:
-        """The kind and *words* as a title: one line of at most 72 characters."""
-        text = " ".join([self.kind, *" ".join(words).split()])
+    @staticmethod
+    def shortened(*words: str) -> str:
+        """*words* as a title: one line of at most 72 characters."""
+        text = " ".join(" ".join(words).split())
         text = "".join(c if c.isprintable() else "?" for c in text)
         return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 

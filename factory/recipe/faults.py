@@ -33,7 +33,7 @@ def path_of(location: Location) -> str:
 
 def fault_at(file: str, root: Node, location: Location, message: str, suggestion: str = "") -> Fault:
     """A fault at *location* of the document *root*."""
-    return Fault(file, line_of(root, location), path_of(location), message, suggestion)
+    return Fault(file, line_of(root, location), path_of(location), escape(message), escape(suggestion))
 
 
 def fields_of(model: type[Part]) -> list[str]:

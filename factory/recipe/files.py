@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory.quoting import quote
+from factory.quoting import escape, quote
 from factory.recipe.kinds import did_you_mean
 from factory.recipe.template import places
 
@@ -47,7 +47,7 @@ def locate(folder: Path, name: str) -> Path:
     except FileNotFoundError:
         if path.is_symlink():
             raise FileFault(f"{quote(name)} is a link to nothing") from None
-        raise FileFault(f"there is no {quote(name)} in {quote(folder.name)}/", _nearest(folder, name)) from None
+        raise FileFault(f"there is no {quote(name)} in {escape(folder.name)}/", _nearest(folder, name)) from None
     except OSError as error:
         raise FileFault(f"{quote(name)} cannot be read: {error.strerror}") from None
     if not real.is_relative_to(os.path.realpath(folder)):
@@ -137,5 +137,5 @@ def _nearest(folder: Path, name: str) -> str:
         if len(known) > 500:
             break
     if not folder.is_dir():
-        return f"the recipe's own files lie in {folder.name}/ beside it, which does not exist"
+        return f"the recipe's own files lie in {escape(folder.name)}/ beside it, and there is no such folder"
     return did_you_mean(name, known)

@@ -55,6 +55,11 @@ class Kind:
     word: ClassVar[str] = "text"
     result: ClassVar[type] = str
 
+    @property
+    def may_be_empty(self) -> bool:
+        """True when no text at all is a value."""
+        return False
+
     def read(self, text: str) -> Any:
         """The value that *text* means; raises what :func:`wrong` makes."""
         return text
@@ -72,6 +77,8 @@ class Kind:
 
     def value(self, given: object) -> Any:
         """Read *given* when it is text; take it as it is when it already has the right type."""
+        if given == "" and not self.may_be_empty:
+            raise wrong("has no value", "give it one, or remove the line")
         if isinstance(given, str):
             given = self.read(given)
         elif type(given) is not self.result:
@@ -102,6 +109,10 @@ class Text(Kind):
     lines: bool = False
     filled: bool = True
 
+    @property
+    def may_be_empty(self) -> bool:
+        return not self.filled
+
     def check(self, value: str) -> None:
         if self.filled and not value.strip():
             raise wrong("has no value", "give it one, or remove the line")
@@ -121,8 +132,6 @@ class Match(Kind):
     numeric: bool = False  # an editor may take it for a number, as in `version: 1.10`
 
     def check(self, value: str) -> None:
-        if not value:
-            raise wrong("has no value", "give it one, or remove the line")
         if len(value) > 1024:  # also keeps patterns that look back from taking long
             raise wrong("is longer than 1024 characters")
         if not re.fullmatch(self.pattern, value):
@@ -186,7 +195,8 @@ class Whole(Kind):
 
     def check(self, value: int) -> None:
         if not self.low <= value <= self.high:
-            raise wrong(f"must be from {self.low} to {self.high}, not {value}")
+            allowed = f"from {self.low} to {self.high}" if self.low < self.high else self.low
+            raise wrong(f"must be {allowed}, not {value}")
 
     def schema(self) -> JsonSchemaValue:
         return {"type": ["integer", "string"], "minimum": self.low, "maximum": self.high, "pattern": "^[0-9]+$"}

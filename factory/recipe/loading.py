@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from factory.errors import Fault, RecipeError, UsageError
-from factory.quoting import quote
+from factory.quoting import escape, quote
 from factory.recipe.assertions import TESTS
 from factory.recipe.cloud_init import typed
 from factory.recipe.faults import fault_at, translate
@@ -48,7 +48,7 @@ def validate(names: Iterable[str], *, settings: Map[str, str] | None = None, roo
         except RecipeError as error:
             faults += error.faults
         except UsageError as error:
-            faults.append(Fault(name, 0, "", error.message, error.hint))
+            faults.append(Fault(escape(name), 0, "", error.message, error.hint))
     return sorted(faults)
 
 
@@ -93,7 +93,7 @@ def find_recipe(name_or_path: str, root: Path | None = None) -> Path:
 def _load(name_or_path: str, settings: Map[str, str] | None, root: Path | None) -> tuple[Recipe | None, list[Fault]]:
     file = find_recipe(name_or_path, root)
     top = (root or Path.cwd()).absolute()
-    shown = str(file.relative_to(top)) if file.is_relative_to(top) else str(file)
+    shown = escape(str(file.relative_to(top) if file.is_relative_to(top) else file))
     document = load(file, shown=shown)
     faults = list(document.faults)
     if not isinstance(document.root, Mapping):

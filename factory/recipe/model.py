@@ -126,7 +126,7 @@ class Recipe(Part):
     architecture: Annotated[str, Choice(("x86_64",))] = Field(default="x86_64", description="The image's architecture.")
     base: Annotated[str, words.BASE] = Field(
         description="The base image: a name that `factory bases` lists, with `@sha256:...` to pin it, "
-        "or the path of a local disk image (relative to the recipe's folder).",
+        "or the path of a local disk image (looked for in the recipe's folder, beside the recipe, and here).",
         examples=["debian-12"],
     )
     disk: Annotated[int, Size(GIB, 2 * TIB)] = Field(default=4 * GIB, description="Size of the image's disk.")
@@ -194,9 +194,14 @@ class Recipe(Part):
         return dict(self._values)
 
     @property
-    def secrets(self) -> frozenset[str]:
+    def secret_names(self) -> frozenset[str]:
         """The names of the secret variables."""
         return frozenset(name for name, variable in self.variables.items() if variable.secret)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The values of the secret variables, which are never shown or written down; empty ones are left out."""
+        return frozenset(self._values[name] for name in self.secret_names if self._values.get(name))
 
     def digest(self) -> str:
         """sha256 (64 hex digits) over the recipe's meaning and all it uses; see :mod:`factory.recipe.digest`."""

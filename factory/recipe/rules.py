@@ -23,7 +23,6 @@ from factory.units import format_size, parse_size
 from factory.yamlfile import Items, Location, Mapping, Node, Scalar, find
 
 Found = Iterator[tuple[Location, str, str]]
-TARGETS = Path(__file__).parents[1] / "targets"
 MAX_WORDS = 50  # unknown words of a template that are shown; it is probably none
 ANY = object()
 """Stands for every item of a list or every key of a mapping."""
@@ -110,15 +109,12 @@ def base_is_known(source: Source) -> Found:
             yield location, error.message, suggestion[:1].lower() + suggestion[1:]
 
 
-def target_names() -> list[str]:
-    """The clouds that the factory knows: one YAML file each in ``factory/targets``."""
-    return sorted(file.stem for file in TARGETS.glob("*.yaml"))
-
-
 def targets_are_known(source: Source) -> Found:
     """Every target has its file of rules."""
+    from factory.targets import names
+
     for location, target in source.texts("targets", ANY):
-        known = target_names()
+        known = names()
         if target not in known:
             hint = did_you_mean(target, known) or f"known are {', '.join(known) or 'none'}"
             yield location, f"unknown target {quote(target)}", hint

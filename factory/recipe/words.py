@@ -67,9 +67,7 @@ BASE = Match(
 )
 VARIABLE = Match(_VARIABLE, "lower-case letters, digits and '_', starting with a letter", _variable_advice)
 ENVIRONMENT = Match(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "letters, digits and '_', not starting with a digit")
-PACKAGE = Match(
-    _PACKAGE, "a Debian package: name, name:architecture, name=version or name=version prefix*", _package_advice
-)
+PACKAGE = Match(_PACKAGE, "a Debian package such as nginx, libc6:amd64 or nginx=1.22*", _package_advice)
 UNIT = Match(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254}", "the name of a systemd unit, such as nginx")
 ACCOUNT = Match(_ACCOUNT, "the name or number of an account", _account_advice, numeric=True)
 SUITE = Match(

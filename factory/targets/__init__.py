@@ -60,4 +60,5 @@ def _decimal_size(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?)B?", text)
     if not match:
         raise ValueError(f"{text!r} is no size")
-    return int(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2] or " ")
+    factor: int = (1024 if match[3] else 1000) ** " KMGT".index(match[2] or " ")
+    return int(match[1]) * factor

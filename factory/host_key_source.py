@@ -1,0 +1,122 @@
+"""What makes SSH host keys when a machine boots for the first time, told from its image.
+
+Either cloud-init's ssh module does, for every new instance, or an enabled systemd unit that runs ssh-keygen. Debian and
+Ubuntu have no such unit; on Fedora and its kin the unit yields to an enabled cloud-init; SUSE's sshd runs one itself.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from factory import cloud_config
+from factory.leftovers import matching, text
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
+
+_SSHD = ("/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd")
+_STANDARD = re.compile(r"/etc/ssh/ssh_host_([a-z0-9]+)_key")
+_TYPES = ("rsa", "ecdsa", "ed25519")  # what cloud-init makes unless told otherwise, and so does ssh-keygen -A
+_UNITS = "/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"
+_KEYGEN = re.compile(
+    r"^\s*Exec\w+\s*=.*(ssh-keygen\s+-A|sshd-keygen|sshd-gen-keys-start|dpkg-reconfigure.*openssh-server)", re.MULTILINE
+)
+# True only while /etc/machine-id says "uninitialized" or is missing, which an image that we accept never has.
+_FIRST_BOOT = re.compile(r"^\s*ConditionFirstBoot\s*=\s*(yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
+_YIELDS = "cloud-init.target"
+_GENERATORS = (
+    "/usr/lib/systemd/system-generators/cloud-init-generator",
+    "/lib/systemd/system-generators/cloud-init-generator",
+)
+
+
+def missing(image: Image, named: Sequence[str] = ()) -> list[str]:
+    """Why nothing makes host keys; empty when something does, or when there is no sshd.
+
+    *named* are the files that sshd_config names as host keys: at least one must be among those that are made.
+    """
+    if not any(image.exists(path) for path in _SSHD):
+        return []
+    standard = [match[1] for path in named if (match := _STANDARD.fullmatch(path))]
+    if named and not standard:
+        return [f"sshd_config names only {', '.join(named)}, and nothing makes that"]
+    enabled = cloud_init_disabled(image) == ""
+    if any(_runs(image, enabled)) or "ssh-keygen -A" in (text(image, "/etc/init.d/sshd") or ""):  # OpenRC's has it
+        return []
+    return ["no enabled unit runs ssh-keygen", *_cloud_init(image, standard or _TYPES)]
+
+
+def cloud_init_disabled(image: Image) -> str:
+    """Why cloud-init does not run at boot; empty when it does."""
+    if not image.exists("/usr/bin/cloud-init"):
+        return "cloud-init is not installed"
+    if image.exists("/etc/cloud/cloud-init.disabled"):
+        return "/etc/cloud/cloud-init.disabled switches cloud-init off"
+    for unit in ("cloud-init.target", "cloud-init.service", "cloud-init-network.service", "cloud-init-local.service"):
+        found = image.stat(f"/etc/systemd/system/{unit}")
+        if found and found.kind == "symlink" and image.readlink(f"/etc/systemd/system/{unit}") == "/dev/null":
+            return f"{unit} is masked"
+    stages = ("cloud-init.service", "cloud-init-network.service", "cloud-init-main.service")
+    places = [f"{folder}/cloud-init.target.wants" for folder in _UNITS]
+    if any(image.exists(f"{place}/{unit}") for place in places for unit in stages):
+        return "" if any(map(image.exists, _GENERATORS)) else "cloud-init has no generator that would start it"
+    if image.glob("/etc/runlevels/*/cloud-init*"):
+        return ""
+    return "no unit of cloud-init is enabled"
+
+
+def _cloud_init(image: Image, types: Sequence[str]) -> list[str]:
+    """Why cloud-init makes no host keys of *types*; empty when it does."""
+    if reason := cloud_init_disabled(image):
+        return [reason]
+    settings, faults = cloud_config.merged(image)
+    reasons = list(faults)
+    if "ssh" not in cloud_config.modules(settings, "cloud_init_modules"):
+        reasons.append("cloud_init_modules of cloud-init lacks ssh")
+    made = settings.get("ssh_genkeytypes", list(_TYPES))
+    if not isinstance(made, list) or not set(types) & set(map(str, made)):
+        reasons.append(f"ssh_genkeytypes of cloud-init has none of {', '.join(types)}")
+    if settings.get("ssh_keys"):
+        reasons.append("ssh_keys of cloud-init gives every machine the same host keys")
+    if cloud_config.true(settings, "manual_cache_clean"):
+        reasons.append("manual_cache_clean keeps cloud-init from knowing a new instance")
+    return reasons
+
+
+def _runs(image: Image, cloud_init: bool) -> Iterator[str]:
+    """The enabled units that run ssh-keygen at boot; *cloud_init* says whether it is enabled."""
+    for path in _enabled(image):
+        unit = posixpath.basename(path)
+        template = re.sub(r"@[^.]*\.", "@.", unit)
+        parts = [content for name in dict.fromkeys((unit, template)) for content in _contents(image, name)]
+        whole = "\n".join(parts)
+        if not _KEYGEN.search(whole) or _FIRST_BOOT.search(whole):
+            continue
+        if cloud_init and re.search(rf"^\s*ConditionPathExists\s*=\s*!.*{re.escape(_YIELDS)}", whole, re.MULTILINE):
+            continue
+        yield unit
+
+
+def _enabled(image: Image) -> Iterator[str]:
+    for folder in _UNITS:
+        for kind in ("wants", "requires"):
+            for path, _ in matching(image, f"{folder}/*.{kind}/*.service"):
+                yield path
+    # What sshd itself brings: Fedora's target of keygen units.
+    for unit in ("sshd-keygen@rsa.service", "sshd-keygen@ecdsa.service", "sshd-keygen@ed25519.service"):
+        if any("sshd-keygen.target" in content for content in _contents(image, "sshd.service")):
+            yield unit
+
+
+def _contents(image: Image, unit: str) -> Iterator[str]:
+    """The unit file that counts (the first in order of precedence) and all its drop-ins."""
+    for folder in _UNITS:
+        if image.exists(f"{folder}/{unit}"):
+            yield text(image, f"{folder}/{unit}") or ""  # a masked unit is a link to /dev/null, which no image holds
+            break
+    for folder in _UNITS:
+        for path, _ in matching(image, f"{folder}/{unit}.d/*.conf"):
+            yield text(image, path) or ""
