@@ -46,7 +46,8 @@ def missing(image: Image, named: Sequence[str] = ()) -> list[str]:
     enabled = cloud_init_disabled(image) == ""
     if any(_runs(image, enabled)) or "ssh-keygen -A" in (text(image, "/etc/init.d/sshd") or ""):  # OpenRC's has it
         return []
-    return ["no enabled unit runs ssh-keygen", *_cloud_init(image, standard or _TYPES)]
+    reasons = _cloud_init(image, standard or _TYPES)
+    return ["no enabled unit runs ssh-keygen", *reasons] if reasons else []
 
 
 def cloud_init_disabled(image: Image) -> str:

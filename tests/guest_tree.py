@@ -82,7 +82,9 @@ class Tree(Image):
         from factory.partitions import FileSystem, Partition
 
         parts = [Partition(1, 0, 0, "", "", "", FileSystem("ext4"))]
-        parts += [Partition(number, 0, 0, "", "", "", FileSystem("vfat")) for number in self._roots if number not in (None, 1)]
+        parts += [
+            Partition(number, 0, 0, "", "", "", FileSystem("vfat")) for number in self._roots if number not in (None, 1)
+        ]
         self._facts = Facts("gpt", 0, (), tuple(parts), {}, 1, "", {"/": 1})
 
     def close(self) -> None:
@@ -139,7 +141,10 @@ class Tree(Image):
         return at
 
     def _entry(self, status: os.stat_result) -> tuple[object, ...]:
-        uid, gid = (0 if number == own else number for number, own in ((status.st_uid, os.getuid()), (status.st_gid, os.getgid())))
+        uid, gid = (
+            0 if number == own else number
+            for number, own in ((status.st_uid, os.getuid()), (status.st_gid, os.getgid()))
+        )
         mode = modes.S_IMODE(status.st_mode)
         kind = KINDS[modes.S_IFMT(status.st_mode)]
         return (status.st_ino, kind, mode, uid, gid, status.st_size, status.st_mtime, status.st_nlink, 1)
@@ -193,7 +198,7 @@ def enter(root: Path, script: str, *, own_sbin: bool = False, more: str = "", op
         (root / name).mkdir(exist_ok=True)
     path = root / "run" / "script"
     path.write_text(script)
-    command = f"{ENTER}{more}\nexec chroot \"$root\" /bin/sh /run/script"
+    command = f'{ENTER}{more}\nexec chroot "$root" /bin/sh /run/script'
     done = subprocess.run(
         [*_unshare(), *options, "sh", "-c", command, "enter", str(root), _MAPPED, *names],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,

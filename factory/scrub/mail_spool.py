@@ -41,7 +41,9 @@ def apply(_: Facts) -> str:
 
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
-    """An empty mailbox is a mailbox."""
+    """An empty mailbox is a mailbox. A file that is reached by two names is reported once."""
+    seen = set()
     for path, found in below(image, *_FOLDERS):
-        if found.kind == "file" and found.size:
+        if found.kind == "file" and found.size and (found.partition, found.inode) not in seen:
+            seen.add((found.partition, found.inode))
             yield Leftover(path, size(found))

@@ -34,7 +34,7 @@ def apply(_: Facts) -> str:
     """Files only below apt's folders: their directories belong to the user _apt, and apt wants them there."""
     return f"""
     for directory in /var/cache/apt/archives /var/lib/apt/lists; do
-        [ ! -d "$directory" ] || find "$directory" -xdev -type f -delete
+        [ ! -d "$directory" ] || find "$directory" -xdev -type f ! -name lock -delete
     done
     remove {" ".join(_FILES)}
     empty {" ".join(_WHOLE)}
@@ -42,9 +42,9 @@ def apply(_: Facts) -> str:
 
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
-    """apt's empty lock files and directories are no leftovers."""
+    """apt's lock files, which are always empty, and its directories are no leftovers."""
     for path, found in below(image, "/var/cache/apt/archives", "/var/lib/apt/lists"):
-        if found.size or not path.endswith("/lock"):
+        if not path.endswith("/lock"):
             yield Leftover(path, size(found))
     yield from remaining(image, *_FILES)
     yield from any_below(image, *_WHOLE)

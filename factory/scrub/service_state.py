@@ -58,7 +58,6 @@ _FILES = {
     "/var/lib/snapd/device/private-keys-v1/*": "snapd device key",
 }
 _ISCSI = "/etc/iscsi/initiatorname.iscsi"
-_DEBIAN_ISCSI = "/lib/open-iscsi/startup-checks.sh"
 _POPCON = "/etc/popularity-contest.conf"
 
 
@@ -67,7 +66,7 @@ def apply(_: Facts) -> str:
     return f"""
     remove {" ".join(_FILES)}
     if [ -f {_ISCSI} ] && grep -q '^InitiatorName=' {_ISCSI}; then
-        if [ -e {_DEBIAN_ISCSI} ]; then
+        if [ -d /var/lib/dpkg ]; then
             echo GenerateName=yes >{_ISCSI}
         else
             rm -f {_ISCSI}
