@@ -28,7 +28,7 @@ def merged(image: Image) -> tuple[dict[str, Any], list[str]]:
         if content is None or not _lines(content):
             continue
         try:
-            found = yamlfile.plain(yamlfile.parse(content, path).root)
+            found = yamlfile.foreign(content, path)
         except RecipeError as error:
             faults.append(str(error.faults[0]))
             continue

@@ -293,3 +293,26 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str, name: str) -> Fault:
         return Fault(name, line, "", f"this is not YAML: a value cannot start with {quote(start)}", "quote the text")
     about = f" ({error.context})" if error.context else ""
     return Fault(name, line, "", f"this is not YAML: {escape(problem)}{escape(about)}", "check the indent and quotes")
+
+
+def foreign(text: str, shown: str) -> Any:
+    """YAML that others wrote, such as a guest's cloud.cfg: anchors allowed, every scalar as text, tags without effect.
+
+    Raises RecipeError, with the line, when it cannot be read or uses aliases as a bomb does.
+    """
+    if text.count("*") + text.count("<<") > MOST_ALIASES and len(_ALIAS.findall(text)) > MOST_ALIASES:
+        raise RecipeError([Fault(shown, 0, "", f"it has more than {MOST_ALIASES} aliases")])
+    import yaml
+
+    loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    try:
+        return yaml.load(text, Loader=loader)  # noqa: S506 - the base loader makes text, lists and mappings only
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise RecipeError([Fault(shown, line, "", str(error.problem or "it is not YAML"))]) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise RecipeError([Fault(shown, 0, "", "it is not YAML")]) from error
+
+
+MOST_ALIASES = 100
+_ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*[A-Za-z0-9_-]+")

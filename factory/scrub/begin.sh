@@ -43,19 +43,36 @@ homes() {
     done
 }
 
+# The three below start no program when there is nothing to do: in an emulated guest each start is slow.
+
 # empty DIRECTORY...: delete what is in them, hidden files too, and keep the directories, their owners and modes.
 empty() {
     for directory; do
+        shift
         # With the dot, a symbolic link to a directory is followed.
-        [ ! -d "$directory/." ] || find "$directory/." -xdev -mindepth 1 -delete
+        [ ! -d "$directory/." ] || set -- "$@" "$directory/."
     done
+    [ $# -eq 0 ] || find "$@" -xdev -mindepth 1 -delete
 }
 
 # remove FILE...: delete these where they are there; directories stay.
 remove() {
     for file; do
         shift
-        { [ -d "$file" ] && [ ! -L "$file" ]; } || set -- "$@" "$file"
+        if [ -L "$file" ] || { [ -e "$file" ] && [ ! -d "$file" ]; }; then
+            set -- "$@" "$file"
+        fi
     done
     [ $# -eq 0 ] || rm -f "$@"
+}
+
+# remove_trees PATH...: delete these where they are there, directories with all that is in them.
+remove_trees() {
+    for tree; do
+        shift
+        if [ -L "$tree" ] || [ -e "$tree" ]; then
+            set -- "$@" "$tree"
+        fi
+    done
+    [ $# -eq 0 ] || rm -rf "$@"
 }

@@ -54,7 +54,7 @@ def apply(facts: Facts) -> str:
             rm -f {SUDOERS}
         fi
     fi
-    [ ! -f /etc/fstab ] || sed -i '/{_FSTAB}/d' /etc/fstab
+    ! grep -qs '{_FSTAB}' /etc/fstab || sed -i '/{_FSTAB}/d' /etc/fstab
 """
 
 

@@ -33,7 +33,7 @@ def apply(_: Facts) -> str:
     """The folders go whole: no service writes there."""
     return f"""
     remove {" ".join(_FILES)}
-    rm -rf {" ".join(f"/var/log/{folder}" for folder in _FOLDERS)}
+    remove_trees {" ".join(f"/var/log/{folder}" for folder in _FOLDERS)}
 """
 
 

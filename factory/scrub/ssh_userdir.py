@@ -28,7 +28,7 @@ def apply(_: Facts) -> str:
     """Tokens are replaced by real names only: with a pattern, ``/etc/%u`` would mean everything in /etc."""
     return f"""
     homes | while IFS= read -r home; do
-        rm -rf "$home/.ssh"
+        remove_trees "$home/.ssh"
     done
     {sshd_config.shell("AuthorizedKeysFile")} | while IFS= read -r pattern; do
         case $pattern in none | .ssh/* | %h/.ssh/*) continue ;; esac
@@ -37,7 +37,7 @@ def apply(_: Facts) -> str:
             case $file in *%u*) file=${{file%%%u*}}$user${{file#*%u}} ;; esac
             case $file in *%h*) file=${{file%%%h*}}$home${{file#*%h}} ;; esac
             case $file in /*) ;; *) file=$home/$file ;; esac
-            [ ! -f "$file" ] || rm -f "$file"
+            remove "$file"
         done </etc/passwd
     done
 """

@@ -102,22 +102,24 @@ trim() {
 
 read_only() {
     set -f
-    mounts=
+    mounts='' root=none
     while read -r source target _; do
         case $source:$target in
-            *:/ | *:/dev | *:/dev/* | *:/proc | *:/proc/* | *:/sys | *:/sys/* | *:/run | *:/run/*) ;;
+            *:/) root=$source ;;
+            *:/dev | *:/dev/* | *:/proc | *:/proc/* | *:/sys | *:/sys/* | *:/run | *:/run/*) ;;
             /dev/*) mounts="$target $mounts" ;; # the last one first
         esac
     done </proc/mounts
     for target in $mounts; do
         target=$(printf '%b' "$target") # a space in it is written as \040
-        umount "$target" || mount -o remount,ro "$target"
+        umount "$target" || mount -o remount,ro "$source" "$target"
     done
     turns=0
-    until mount -o remount,ro /; do
+    # With the device named, mount does not look into fstab, where a label may no longer be found without udev.
+    until said=$(mount -o remount,ro "$root" / 2>&1); do
         turns=$((turns + 1))
         if [ "$turns" -ge 10 ]; then
-            echo "still running: $(strays)"
+            echo "$said; still running: $(strays)"
             return 1
         fi
         sleep 0.5
