@@ -8,6 +8,8 @@ SHELL := /bin/bash
 RECIPE ?=
 TARGET ?=
 ARGS ?=
+ROUNDS ?= 3
+ONLY ?=
 PYTEST := .venv/bin/python -m pytest
 
 help: ## this list
@@ -35,7 +37,10 @@ check: setup ## lint, types and unit tests; no virtual machine
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/* .ci/run; else echo "shellcheck is not installed: skipped"; fi
 	@$(PYTEST) -q -m "not real and not slow" $(ARGS)
 
-bench chaos:
+bench: setup ## measure it, beside Packer when that is installed [ROUNDS=3] [ONLY=cold,packer]
+	@.venv/bin/python -m bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
+chaos:
 	@echo "make $@ comes with a later version" >&2; exit 2
 
 clean: ## remove .venv and what tools left here; out/ and the cache of bases stay

@@ -16,7 +16,7 @@ HUMAN = range(1000, 60000)  # user ids that distributions give to people
 
 @dataclass(frozen=True)
 class Account:
-    """A line of passwd. *password* is the second field of its shadow line; ``*`` when passwd points there in vain."""
+    """A line of passwd. *password* is its second field, or the one in shadow; ``*`` when it points there in vain."""
 
     name: str
     uid: int
@@ -39,8 +39,10 @@ def accounts(image: Image) -> list[Account]:
         fields = line.split(":")
         if len(fields) < 7 or not fields[2].isdigit() or not fields[3].isdigit():
             continue
-        name, password, uid, gid, _, home, shell = fields[:7]
-        found.append(Account(name, int(uid), int(gid), home, shell, shadow.get(name, "*" if password == "x" else password)))
+        name, hashed, uid, gid, _, home, shell = fields[:7]
+        if hashed == "x":
+            hashed = shadow.get(name, "*")
+        found.append(Account(name, int(uid), int(gid), home, shell, hashed))
     return found
 
 

@@ -7,13 +7,15 @@ that needs them, so that ``factory --help`` stays quick.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import select
 import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -102,7 +104,8 @@ def _options(
     if version:
         typer.echo(f"factory {__version__}")
         raise typer.Exit
-    context.obj = log_format.value
+    global _log_format
+    _log_format = context.obj = log_format.value
 
 
 LogFormatHere = Annotated[LogFormat | None, typer.Option("--log-format", help="json: one event a line.")]
@@ -118,6 +121,7 @@ def _console(context: typer.Context, log_format: LogFormat | None = None) -> Con
 
 
 _current: Console | None = None
+_log_format: Literal["text", "json"] = "text"
 
 
 @app.command()
@@ -164,7 +168,7 @@ def build(
         try:
             result = run(plan, options, console)
         except FactoryError as error:
-            built.append({"recipe": plan.recipe.name, "status": error.status, "error": error.as_dict()})
+            built.append({"recipe": plan.recipe.name, "status": error.status, "error": _safe(error, console)})
             failure = failure or error
             if len(plans) > 1:
                 console.error(error)
@@ -196,6 +200,11 @@ def build(
         if len(plans) > 1:
             raise typer.Exit(failure.status)
         raise failure
+
+
+def _safe(error: FactoryError, console: Console) -> dict[str, object]:
+    """*error* as data, without secrets: a step may have printed one as its last word."""
+    return {key: console.safe(each) if isinstance(each, str) else each for key, each in error.as_dict().items()}
 
 
 def _outcome(built: dict[str, Any]) -> str:
@@ -443,8 +452,13 @@ def main() -> None:
     """Run the command line; the exit status says how it ended."""
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without UTF-8 is no reason to fail
+    status = 0
     try:
-        status = app(standalone_mode=False)
+        _run(sys.argv[1:])
+    except typer.Exit as end:
+        status = end.exit_code
     except FactoryError as error:
         status = _show(error)
     except KeyboardInterrupt:
@@ -452,18 +466,35 @@ def main() -> None:
         _note("interrupted; everything is cleaned up")
         status = 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough; what is left must not fail again at the end of the process.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        if not _unread():
+            _close()
+            raise
     except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
         status = _usage(error)
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> None:
+    """Typer's own ``main`` would swallow an interrupt, and any broken pipe."""
+    command = typer.main.get_command(app)
+    with command.make_context("factory", arguments) as context:
+        command.invoke(context)
+
+
+def _unread() -> bool:
+    """Whether it is our standard output that nobody reads any more; then nothing more is written to it."""
+    poll = select.poll()
+    poll.register(1, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left must not fail again at the end of the process
+    return True
 
 
 def _show(error: FactoryError) -> int:
     from factory.console import Console
 
-    console = _current or Console.create("text")
+    console = _current or Console.create(_log_format)
     console.close()
     console.error(error)
     return error.status
@@ -471,14 +502,16 @@ def _show(error: FactoryError) -> int:
 
 def _usage(error: Exception) -> int:
     """The command line's own errors; anything else is a defect and shows its traceback."""
-    show = getattr(error, "show", None)
-    if show is None or not hasattr(error, "exit_code"):
-        if type(error).__name__ == "Abort":
-            return 130
+    show, context = getattr(error, "show", None), getattr(error, "ctx", None)
+    if show is None or not hasattr(error, "format_message"):
         _close()
         raise error
-    show(file=sys.stderr)
-    return 2
+    if type(error).__name__ == "NoArgsIsHelpError":
+        show(file=sys.stderr)
+        return 2
+    text = str(error.format_message()).replace("Value error, ", "")
+    path = context.command_path if context else "factory"
+    return _show(UsageError(text, hint=f"'{path} --help' shows how it is used", code="usage.command-line"))
 
 
 def _close() -> None:

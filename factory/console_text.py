@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from factory.errors import sentence
+
 if TYPE_CHECKING:
     from factory.console_stage import StageRecord
 
@@ -109,7 +111,7 @@ def error_text(error: Mapping[str, Any]) -> tuple[list[str], str]:
         path = f"{fault['path']}: " if fault["path"] else ""
         suggestion = f" ({fault['suggestion']})" if fault["suggestion"] else ""
         faults.append(f"{where} {path}{fault['message']}{suggestion}")
-    parts = [str(error[part]).rstrip(". ") + "." for part in ("message", "cause", "hint") if error[part]]
+    parts = [sentence(str(error[part])) for part in ("message", "cause", "hint") if error[part]]
     return faults, " ".join([*parts, f"[{error['code']}]"])
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from factory import canaries, disk, provision, scrub, seed
 from factory.errors import BuildError, UsageError
-from factory.guest import Guest, GuestRefused
+from factory.guest import Guest
 from factory.hypervisor.domain import Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.login import log_in
 from factory.provision.packages import system_of
 from factory.provision.session import FOLDER, Session
 
@@ -65,7 +66,7 @@ def customise(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervis
     facts = scrub.Facts(hostname=given.hostname, allow_users=tuple(recipe.checks.allow_users))
     with hypervisor.machine(spec) as machine:
         with console.stage("boot") as stage:
-            guest = _first_login(machine, login, host_key)
+            guest = log_in(machine, "root", login, host_key)
             stage.note(f"SSH after {machine.uptime:.0f} s")
         with guest:
             with console.stage("cloud-init"):
@@ -100,28 +101,6 @@ def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hyperviso
     # Clusters of the file system's own block size: a larger one would keep blocks that the guest has trimmed.
     disk.create_overlay(hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)
     return overlay
-
-
-def _first_login(machine: Machine, login: seed.KeyPair, host_key: seed.KeyPair) -> Guest:
-    found: list[Guest] = []
-
-    def attempt() -> bool:
-        try:
-            found.append(
-                Guest.connect(
-                    machine.spec.ssh_port,
-                    "root",
-                    login.private_openssh,
-                    host_key.public_openssh,
-                    timeout=machine.answer_time,
-                )
-            )
-        except (GuestRefused, OSError):
-            return False
-        return True
-
-    machine.wait_until(attempt, "a login over SSH")
-    return found[0]
 
 
 def _wait_for_cloud_init(guest: Guest, machine: Machine, scale: float) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from factory import settings
-from factory.errors import FactoryError
+from factory.errors import FactoryError, sentence
 from factory.run import find, run
 
 PROGRAMS = (
@@ -44,11 +45,17 @@ def examine() -> list[Check]:
 
 
 def _guarded(examination: Callable[[], Iterator[Check]]) -> list[Check]:
+    checks: list[Check] = []
+    name = examination.__name__.strip("_")
     try:
-        return list(examination())
+        checks.extend(examination())
     except FactoryError as error:
-        name = examination.__name__.strip("_")
-        return [Check("fail", name, f"{error.message}. {error.cause}".strip(), error.hint)]
+        checks.append(
+            Check("fail", name, " ".join(sentence(part) for part in (error.message, error.cause) if part), error.hint)
+        )
+    except OSError as error:
+        checks.append(Check("fail", name, str(error), "See that this user may read and write there"))
+    return checks
 
 
 def _programs() -> Iterator[Check]:
@@ -62,7 +69,8 @@ def _programs() -> Iterator[Check]:
 
 
 def _version(path: str) -> str:
-    done = run([path, "--version"], reason="", allowed=range(256), timeout=20)
+    option = "-V" if path.endswith("mke2fs") else "--version"
+    done = run([path, option], reason="", allowed=range(256), timeout=20)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if any(c.isdigit() for c in line)]
     return lines[0][:70] if lines else path
 
@@ -81,13 +89,15 @@ def _libvirt() -> Iterator[Check]:
     from factory.workspace import Workspace
 
     uri = settings.value("FACTORY_CONNECT")
-    workspace = Workspace.create("doctor", "0" * 8, output=settings.state_dir() / "doctor", state=settings.state_dir())
+    scratch = tempfile.TemporaryDirectory()
+    workspace = Workspace.create("doctor", "0" * 8, output=Path(scratch.name), state=settings.state_dir())
     try:
         with Hypervisor(workspace.work, Accelerator("tcg", "asked for"), uri) as hypervisor:
             versions = hypervisor.connection.versions()
             account = hypervisor.enclosure.account
     finally:
         workspace.discard()
+        scratch.cleanup()
     yield Check("ok", "libvirt", f"{uri}: libvirt {versions['libvirt']}, QEMU {versions['qemu']}")
     yield Check("ok", "QEMU runs as", account or f"this user (uid {os.getuid()})")
 

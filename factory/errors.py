@@ -42,12 +42,7 @@ class FactoryError(Exception):
             self.code = code
 
     def __str__(self) -> str:
-        parts = [self.message.rstrip(".") + "."]
-        if self.cause:
-            parts.append(self.cause.rstrip(".") + ".")
-        if self.hint:
-            parts.append(self.hint.rstrip(".") + ".")
-        return " ".join(parts)
+        return " ".join(sentence(part) for part in (self.message, self.cause, self.hint) if part)
 
     def as_dict(self) -> dict[str, object]:
         """The same as data, for ``--json`` and ``--log-format json``."""
@@ -58,6 +53,12 @@ class FactoryError(Exception):
             "cause": self.cause,
             "hint": self.hint,
         }
+
+
+def sentence(text: str) -> str:
+    """*text* with the full stop that it may lack."""
+    text = text.rstrip()
+    return text if text.endswith(("?", "!")) else text.rstrip(". ") + "."
 
 
 @dataclass(frozen=True, order=True)

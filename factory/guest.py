@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import select
 import shlex
 import socket
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from factory.errors import BuildError, MachineError
+from factory.guest_stream import Feed, drain
 
 if TYPE_CHECKING:
     import paramiko
 
-MOST_OUTPUT = 4_000_000  # bytes of a command's output that are kept
-
 
 @dataclass(frozen=True)
 class Result:
-    """A command that ended in the guest: exit status, what it printed, seconds."""
+    """A command that ended in the guest: exit status (-1: a signal killed it), what it printed, seconds."""
 
     command: str
     status: int
@@ -50,9 +47,8 @@ class Guest:
         """One attempt at 127.0.0.1:*port*.
 
         *private_key* is OpenSSH text; *host_key* the public line the guest must show, or None when the caller
-        compares it
-        itself (a boot test, whose guest makes its own). Raises OSError while nothing answers, GuestRefused when the
-        guest answers and says no.
+        compares it itself (a boot test, whose guest makes its own). Raises OSError while nothing answers, GuestRefused
+        when the guest answers and says no, MachineError when it shows another host key: then nothing was sent to it.
         """
         import paramiko
 
@@ -64,7 +60,7 @@ class Guest:
             kind, data = host_key.split()[:2]
             expected = paramiko.Ed25519Key(data=_unbase64(data))
             client.get_host_keys().add(f"[127.0.0.1]:{port}", kind, expected)
-            client.set_missing_host_key_policy(paramiko.RejectPolicy())
+            client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Refuse(expected)))
         else:
             client.set_missing_host_key_policy(cast("paramiko.MissingHostKeyPolicy", _Note()))
         try:
@@ -122,26 +118,41 @@ class Guest:
 
         Standard input holds *stdin* (bytes, or a function that writes them to a file) and is then closed, so a command
         that asks for input sees its end.
-        Raises BuildError when *check* and the status is not 0, MachineError when the connection or the machine dies.
+        Raises BuildError when *check* and the status is not 0, MachineError when the connection or the machine dies or
+        the time is up (its ``__cause__`` is then a TimeoutError), and whatever the function *stdin* raises.
         """
+        import paramiko
+
         start = time.monotonic()
         exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (environment or {}).items())
         try:
             channel = self._open()
-            channel.exec_command(exports + command)
-            writer = threading.Thread(target=_feed, args=(channel, stdin), daemon=True)
-            writer.start()
-            stdout, stderr = _drain(channel, start + timeout, on_line, alive)
-            writer.join(10)
-            status = channel.recv_exit_status()
-            channel.close()
-        except (OSError, EOFError) as error:
+            try:
+                channel.exec_command(exports + command)
+                feed = Feed(channel, stdin)
+                feed.start()
+                stdout, stderr = drain(channel, start + timeout, on_line, alive)
+                status = channel.recv_exit_status()
+                self._require_whole(channel, status)
+            finally:
+                channel.close()
+        except TimeoutError as error:
+            raise MachineError(
+                f"a command in the guest did not end within {timeout:.0f} s",
+                cause=f"It was: {command[:200]}",
+                hint="It waits for something, or the guest is very slow: see the console log",
+                code="machine.command-timeout",
+            ) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
             raise MachineError(
                 "the connection to the guest broke",
                 cause=f"While it ran: {command[:200]}",
                 hint="Look at the end of the console log: a panic, or a guest out of memory",
                 code="machine.connection-lost",
             ) from error
+        feed.join(10)
+        if feed.error is not None:  # of the one who wrote, not of the guest: the command had half of its input
+            raise feed.error
         result = Result(command, status, stdout, stderr, time.monotonic() - start)
         if check and status != 0:
             raise BuildError(
@@ -151,6 +162,15 @@ class Guest:
                 code="build.guest-command",
             )
         return result
+
+    def _require_whole(self, channel: paramiko.Channel, status: int) -> None:
+        """Without a status, tell a command that a signal killed from one whose end was never heard. Raises OSError."""
+        if status != -1:
+            return
+        time.sleep(0.3)  # the thread that reads the connection closes its channels first, and then says that it is off
+        transport = self._client.get_transport()
+        if not channel.eof_received or transport is None or not transport.is_active():
+            raise OSError("the connection was cut")
 
     def _open(self) -> paramiko.Channel:
         import paramiko
@@ -164,9 +184,9 @@ class Guest:
             raise OSError(str(error)) from error
 
     def put_bytes(self, data: bytes, path: str, mode: int = 0o644) -> None:
-        """Write *data* to *path* in the guest, which never is open to more than *mode* allows."""
+        """Write *data* to a new file *path* in the guest, which never is open to more than *mode* allows."""
         quoted = shlex.quote(path)
-        self.run(f"umask 077 && cat > {quoted} && chmod {mode:o} {quoted}", stdin=data)
+        self.run(f"umask 077 && rm -f {quoted} && cat > {quoted} && chmod {mode:o} {quoted}", stdin=data)
 
     def put_tar(
         self,
@@ -177,22 +197,16 @@ class Guest:
     ) -> Result:
         """Unpack, at the root of the guest, the archive that *write* fills; it is never held in memory as a whole.
 
-        Folders that are there already keep their owner and mode.
+        Folders that are there already keep their owner and mode. What *write* raises is raised here.
         """
 
         def stream(pipe: BinaryIO) -> None:
-            with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+            with tarfile.open(fileobj=pipe, mode="w|", bufsize=1 << 18, format=tarfile.PAX_FORMAT) as archive:
                 write(archive)
 
         return self.run(
             "tar -x -p -C / --no-overwrite-dir -f -", stdin=stream, timeout=timeout, check=False, alive=alive
         )
-
-    def read(self, path: str) -> bytes:
-        """The content of *path* in the guest."""
-        import base64
-
-        return base64.b64decode(self.run(f"base64 -w0 {shlex.quote(path)}").stdout)
 
     def close(self) -> None:
         """End the session."""
@@ -223,62 +237,17 @@ def offered_methods(port: int, user: str, *, timeout: float = 30.0) -> list[str]
     return ["none"]
 
 
-def _drain(
-    channel: paramiko.Channel, deadline: float, on_line: Callable[[str], None] | None, alive: Callable[[], bool]
-) -> tuple[str, str]:
-    streams = {"out": bytearray(), "err": bytearray()}
-    lines = {"out": _Lines(on_line), "err": _Lines(on_line)}
-    last_look = time.monotonic()
-    while True:
-        busy = False
-        for name, ready, receive in (
-            ("out", channel.recv_ready, channel.recv),
-            ("err", channel.recv_stderr_ready, channel.recv_stderr),
-        ):
-            while ready():
-                data = receive(65536)
-                if not data:
-                    break
-                busy = True
-                if len(streams[name]) < MOST_OUTPUT:
-                    streams[name] += data
-                lines[name].feed(data)
-        if busy:
-            continue
-        if channel.exit_status_ready() and not channel.recv_ready() and not channel.recv_stderr_ready():
-            break
-        now = time.monotonic()
-        if now > deadline:
-            channel.close()
-            raise TimeoutError("the command took too long")
-        if now - last_look > 2:
-            last_look = now
-            if not alive():
-                raise OSError("the machine ended")
-        select.select([channel], [], [], 0.2)
-    for part in lines.values():
-        part.end()
-    return streams["out"].decode("utf-8", "replace"), streams["err"].decode("utf-8", "replace")
+class _Refuse:
+    """Refuses a host key of another type than the one that is expected; of the same type, paramiko compares it."""
 
+    def __init__(self, expected: paramiko.PKey) -> None:
+        self._expected = expected
 
-class _Lines:
-    """Cuts a stream of bytes into lines."""
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Raises, before anything is sent."""
+        import paramiko
 
-    def __init__(self, sink: Callable[[str], None] | None) -> None:
-        self._sink = sink
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        if self._sink is None:
-            return
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            self._sink(line.decode("utf-8", "replace").rstrip("\r"))
-        self._rest = self._rest[-10_000:]
-
-    def end(self) -> None:
-        if self._sink and self._rest:
-            self._sink(self._rest.decode("utf-8", "replace"))
+        raise paramiko.BadHostKeyException(hostname, key, self._expected)
 
 
 class _Note:
@@ -292,18 +261,3 @@ def _unbase64(text: str) -> bytes:
     import base64
 
     return base64.b64decode(text)
-
-
-def _feed(channel: paramiko.Channel, stdin: bytes | Callable[[BinaryIO], None]) -> None:
-    """Write standard input from a thread of its own: the command's output has to be read meanwhile."""
-    try:
-        if isinstance(stdin, bytes):
-            channel.sendall(stdin)
-        else:
-            with channel.makefile_stdin("wb", 1 << 18) as pipe:
-                stdin(cast(BinaryIO, pipe))
-    except (OSError, EOFError):
-        pass  # the command ended without reading all of it; its status tells
-    finally:
-        with contextlib.suppress(OSError, EOFError):
-            channel.shutdown_write()

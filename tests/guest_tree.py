@@ -176,36 +176,46 @@ def can_enter() -> str:
     return f"no name spaces for this user: {tried.stderr.strip()}" if tried.returncode else ""
 
 
-def enter(root: Path, script: str, *, own_sbin: bool = False, more: str = "", options: tuple[str, ...] = ()) -> str:
-    """Run a shell *script* as root of the guest at *root*, and return what it printed. It must end with 0.
+def enter(
+    root: Path,
+    script: str,
+    *,
+    status: int = 0,
+    before: str = "",
+    own_sbin: bool = False,
+    name: str = "/run/script",
+    options: tuple[str, ...] = (),
+) -> str:
+    """Run a shell *script* as root of the guest at *root*, as its file *name*; returns what it printed.
 
-    *own_sbin* keeps the guest's own /usr/sbin; *more* are commands before the chroot, where ``$root`` is the guest.
+    It must end with *status*. *before* are commands before the chroot, where ``$root`` is the guest; *own_sbin* keeps
+    the guest's own /usr/sbin.
     """
     if reason := can_enter():
         pytest.skip(reason)
     names = []
-    for name in PROGRAMS:
-        host, inside = Path("/") / name, root / name
-        if not host.exists() or (own_sbin and name.endswith("sbin")):
+    for program in PROGRAMS:
+        host, inside = Path("/") / program, root / program
+        if not host.exists() or (own_sbin and program == "usr/sbin"):
             continue
         if host.is_symlink():
             if not os.path.lexists(inside):
                 inside.symlink_to(os.readlink(host))
             continue
         inside.mkdir(parents=True, exist_ok=True)
-        names.append(name)
-    for name in ("dev", "run"):
-        (root / name).mkdir(exist_ok=True)
-    path = root / "run" / "script"
+        names.append(program)
+    for folder_name in ("dev", "proc", "run"):
+        (root / folder_name).mkdir(exist_ok=True)
+    path = root / name.lstrip("/")
     path.write_text(script)
-    command = f'{ENTER}{more}\nexec chroot "$root" /bin/sh /run/script'
+    command = f'{ENTER}{before}\nexec chroot "$root" /bin/sh {name}'
     done = subprocess.run(
         [*_unshare(), *options, "sh", "-c", command, "enter", str(root), _MAPPED, *names],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
     )  # fmt: skip
     path.unlink(missing_ok=True)
     shutil.rmtree(root / "dev")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == status, done.stdout
     return done.stdout
 
 

@@ -349,8 +349,8 @@ def late_files(suite: str) -> dict[str, File]:
             "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
             "ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
         ),
-        # Behind the 50-cloud-init.conf that cloud-init writes when an instance's user-data asks for passwords: sshd takes
-        # the first value that it reads.
+        # Behind the 50-cloud-init.conf that cloud-init writes when an instance's user-data asks for passwords: sshd
+        # takes the first value that it reads.
         "etc/ssh/sshd_config.d/90-image.conf": File("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"),
         "etc/default/locale": File("LANG=C.UTF-8\n"),
         "etc/cloud/cloud.cfg.d/01_image.cfg": File(

@@ -14,11 +14,12 @@ from factory import disk, seed
 from factory.boot_test import assertions
 from factory.boot_test.facts import Facts, gather
 from factory.boot_test.recipe_tests import run_tests
-from factory.errors import FactoryError, MachineError
+from factory.errors import FactoryError
 from factory.findings import Finding
-from factory.guest import Guest, GuestRefused
+from factory.guest import Guest
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
 from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.login import log_in
 from factory.manifest import BootEntry
 
 if TYPE_CHECKING:
@@ -202,35 +203,6 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
     finally:
         overlay.unlink(missing_ok=True)
         iso.unlink(missing_ok=True)
-
-
-def log_in(machine: Machine, user: str, login: seed.KeyPair, host_key: str | None) -> Guest:
-    """The first login that the guest allows to *user*; refusals are tried again while cloud-init may still bring the
-    key."""
-    found: list[Guest] = []
-    refused: list[float] = []
-
-    def attempt() -> bool:
-        try:
-            found.append(
-                Guest.connect(machine.spec.ssh_port, user, login.private_openssh, host_key, timeout=machine.answer_time)
-            )
-        except GuestRefused as error:
-            refused.append(time.monotonic())
-            if refused[-1] - refused[0] > machine.answer_time * 2:
-                raise MachineError(
-                    f"the guest's SSH does not let {user} in with the injected key",
-                    cause=str(error),
-                    hint="cloud-init did not put the key in place: see the console log; is the default user right?",
-                    output=machine.console.tail(),
-                    code="machine.login-refused",
-                ) from error
-        except OSError:
-            pass
-        return bool(found)
-
-    machine.wait_until(attempt, "a login over SSH")
-    return found[0]
 
 
 def _reboot(

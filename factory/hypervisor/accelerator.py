@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from factory.errors import HostError, UsageError
+from factory.hypervisor.enclosure import account
 from factory.run import environment, find
 
 QEMU = "qemu-system-x86_64"
@@ -77,9 +79,25 @@ def _why_not_kvm(device: Path = Path("/dev/kvm"), cpuinfo: Path = Path("/proc/cp
             "/dev/kvm opens, but the processor does not virtualise (neither vmx nor svm)",
             "Turn on nested virtualisation in the hypervisor above",
         )
+    runner = account()
+    if runner and not _may_open(device, runner):
+        return (
+            f"QEMU's account {runner} may not open /dev/kvm",
+            f"Run 'adduser {runner} kvm', and see that /dev/kvm belongs to the group kvm, with mode 0660",
+        )
     if not probe("kvm"):
         return "/dev/kvm opens, but a small guest did not run on it", "See 'dmesg' for what kvm says"
     return "", ""
+
+
+def _may_open(device: Path, name: str) -> bool:
+    """Whether the account *name* may read and write *device*, by its mode."""
+    status, entry = device.stat(), pwd.getpwnam(name)
+    if status.st_uid == entry.pw_uid:
+        return status.st_mode & 0o600 == 0o600
+    if status.st_gid in os.getgrouplist(name, entry.pw_gid):
+        return status.st_mode & 0o060 == 0o060
+    return status.st_mode & 0o006 == 0o006
 
 
 def probe_sector() -> bytes:
@@ -93,14 +111,17 @@ def probe_sector() -> bytes:
 
 
 def probe(name: str) -> bool:
-    """Whether a guest really runs with the accelerator *name*."""
+    """Whether a guest really runs with the accelerator *name*, in a QEMU that runs as it does in a build."""
     qemu = find(QEMU, reason="to run virtual machines", package="qemu-system-x86")
-    with tempfile.NamedTemporaryFile(suffix=".raw") as disk:
+    with tempfile.NamedTemporaryFile(suffix=".raw") as disk, Path(disk.name).open("rb") as reading:
         disk.write(probe_sector())
         disk.flush()
         argv = [qemu, "-accel", name, "-nodefaults", "-display", "none", "-m", "16", "-no-reboot"]
         argv += ["-device", "isa-debug-exit,iobase=0x501,iosize=4"]
-        argv += ["-drive", f"driver=raw,file.driver=file,file.filename={disk.name},if=ide"]
+        # By its descriptor: root's temporary folder may be closed to QEMU's account.
+        descriptors = disk.fileno(), reading.fileno()
+        argv += [word for descriptor in descriptors for word in ("-add-fd", f"fd={descriptor},set=1")]
+        argv += ["-drive", "driver=raw,file.driver=file,file.filename=/dev/fdset/1,if=ide"]
         try:
             done = subprocess.run(
                 argv,
@@ -109,7 +130,18 @@ def probe(name: str) -> bool:
                 timeout=PROBE_SECONDS,
                 env=environment(),
                 check=False,
+                pass_fds=descriptors,
+                **_as_account(),
             )
         except subprocess.TimeoutExpired:
             return False
     return done.returncode == PROBE_STATUS
+
+
+def _as_account() -> dict[str, Any]:
+    """The arguments with which subprocess runs QEMU as its own account, when we are root."""
+    name = account()
+    if not name:
+        return {}
+    group = pwd.getpwnam(name).pw_gid
+    return {"user": name, "group": group, "extra_groups": os.getgrouplist(name, group)}

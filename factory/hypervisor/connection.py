@@ -46,7 +46,7 @@ class Connection:
             address = f"qemu:///embed?root={root}"
         else:
             _refuse_remote(uri)
-        with self.errors("open libvirt", HostError):
+        with self.errors("open libvirt", HostError), _at_home_in(root):
             self._handle = self._libvirt.open(address)
         if root and self.embedded and known:
             with self.errors("ask QEMU what it can do", HostError):
@@ -173,6 +173,22 @@ def _prepare_root(root: Path, account: str) -> None:
     config = root / "etc"
     config.mkdir(parents=True, exist_ok=True)
     (config / "qemu.conf").write_text("\n".join(lines) + "\n")
+
+
+@contextlib.contextmanager
+def _at_home_in(root: Path | None) -> Iterator[None]:
+    """Where there is no XDG_RUNTIME_DIR, libvirt keeps a few files of its own in ~/.cache: let it be our folder."""
+    if root is None or os.environ.get("XDG_RUNTIME_DIR"):
+        yield
+        return
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(root / "home")
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
 
 
 def _copy_capabilities(source: Path, destination: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +29,22 @@ DEATHS = (
     ),
     Death(
         "machine.emergency",
-        re.compile(r"You are in (?:emergency|rescue) mode|Give root password for|Entering (?:emergency|rescue) mode"),
+        re.compile(r"(?:You are in|Welcome to) (?:emergency|rescue) mode|Give root password for"),
         "The guest stopped in its emergency shell",
         "A file system or a mount of /etc/fstab failed; the console log names the unit",
     ),
     Death(
         "machine.initramfs",
-        re.compile(r"\(initramfs\) ?|Dropping to a shell!|dracut-initqueue.*timeout|Entering emergency mode"),
+        re.compile(
+            r"^\(initramfs\)|Dropping to a shell!|Warning: Could not boot|Entering emergency mode", re.MULTILINE
+        ),
         "The guest's initramfs did not find its root file system",
         "The initramfs lacks the disk's driver, or the root= of its boot entry names another disk",
     ),
     Death(
         "machine.grub",
-        re.compile(r"grub rescue>|(?m:^|\r)grub> ?|error: no such (?:device|partition)|error: unknown filesystem"),
+        # Not grub's "error: no such device" alone: it may still find its files elsewhere.
+        re.compile(r"grub rescue>|^grub>", re.MULTILINE),
         "The boot loader did not find its files",
         "grub's prefix points at another partition; install grub again, inside the guest",
     ),
@@ -53,32 +58,54 @@ DEATHS = (
     ),
 )
 TAIL = 3000  # characters of the console kept for a message
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+PIECE = 16_000  # bytes that are looked at together
+MOST = 4 << 20  # bytes read at once: a guest that floods its console must not keep us from looking at the clock
+KEPT = 20_000  # characters
+CONTROL = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]{0,32}[ -/]?|[]PX^_][^\x07\x1b\n]{0,256}\x1b?|[ -/]?)?)$")
 
 
 class ConsoleWatch:
-    """Follows the file that QEMU writes the serial console to."""
+    """Follows the file that QEMU writes the serial console to. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
         self._offset = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._unfinished = ""  # the start of a control sequence whose end has not come yet
         self._recent = ""
+        self._death: tuple[Death, str] | None = None
         self.last_progress = time.monotonic()
 
     def read(self) -> str:
         """The text that is new since the last call, without control sequences."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(1 << 20)
-        except OSError:
-            return ""
-        if not data:
-            return ""
-        self._offset += len(data)
-        self.last_progress = time.monotonic()
-        text = clean(data.decode("utf-8", "replace"))
-        self._recent = (self._recent + text)[-20_000:]
+        with self._lock:
+            new = []
+            try:
+                with self.path.open("rb") as file:
+                    end = file.seek(self._offset) + MOST
+                    while self._offset < end and (data := file.read(PIECE)):
+                        self._offset += len(data)
+                        new.append(self._take(data))
+            except OSError:
+                pass
+            if new:
+                self.last_progress = time.monotonic()
+            return "".join(new)
+
+    def _take(self, data: bytes) -> str:
+        raw = self._unfinished + self._decoder.decode(data)
+        unfinished = UNFINISHED.search(raw)
+        self._unfinished = unfinished[0] if unfinished else ""
+        text = clean(raw[: unfinished.start()] if unfinished else raw)
+        self._recent = (self._recent + text)[-KEPT:]
+        found = _find_death(self._recent)
+        if found and (self._death is None or self._death[0] is found[0]):  # its line may have grown
+            self._death = found
         return text
 
     def mentions(self, *texts: str) -> bool:
@@ -89,18 +116,14 @@ class ConsoleWatch:
     def restart(self) -> None:
         """Forget what was read: the guest boots anew."""
         self.read()
-        self._recent = ""
-        self.last_progress = time.monotonic()
+        with self._lock:
+            self._recent = ""
+            self._death = None
+            self.last_progress = time.monotonic()
 
     def death(self) -> tuple[Death, str] | None:
-        """The first sign of a dead boot in what was read lately, and its line."""
-        for death in DEATHS:
-            match = death.pattern.search(self._recent)
-            if match:
-                start = self._recent.rfind("\n", 0, match.start()) + 1
-                end = self._recent.find("\n", match.end())
-                return death, self._recent[start : end if end >= 0 else None].strip()
-        return None
+        """The first sign of a dead boot since the start, in what was read, and its line."""
+        return self._death
 
     @property
     def silent_for(self) -> float:
@@ -116,6 +139,16 @@ class ConsoleWatch:
         """The last line that is not empty."""
         lines = [line.strip() for line in self._recent.splitlines() if line.strip()]
         return lines[-1][:200] if lines else ""
+
+
+def _find_death(text: str) -> tuple[Death, str] | None:
+    for death in DEATHS:
+        match = death.pattern.search(text)
+        if match:
+            start = text.rfind("\n", 0, match.start()) + 1
+            end = text.find("\n", match.end())
+            return death, text[start : end if end >= 0 else None].strip()
+    return None
 
 
 def clean(text: str) -> str:

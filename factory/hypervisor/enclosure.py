@@ -1,9 +1,9 @@
 """Lets QEMU, running as an account without rights, reach the files of one build and no others.
 
 Started by root, the factory runs QEMU as an unprivileged account that cannot enter /root or a 0700 folder. So the
-factory moves
-into a mount name space of its own and shows the account just the build's work folder and single files, under a short
-path that also suits libvirt's sockets. Nobody else sees these mounts; the kernel drops them with the last process.
+factory moves into a mount name space of its own and shows the account just the build's work folder and single files,
+under a short path that also suits libvirt's sockets. Nobody else sees these mounts; the kernel drops them with the
+last process.
 An ordinary user's QEMU runs as that user, and sees the files where they are.
 """
 
@@ -12,16 +12,21 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import re
 import secrets
 import tempfile
+import threading
 from pathlib import Path
 
 from factory.errors import HostError
+from factory.workspace import closed_folder
 
 ACCOUNTS = ("libvirt-qemu", "qemu")  # the names libvirt itself is built for
 STAGE = Path("/run/image-factory")
+PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+OWN_SPACE = Path("/proc/thread-self/ns/mnt")
 
-CLONE_NEWNS = 0x00020000
+CLONE_FS, CLONE_NEWNS = 0x00000200, 0x00020000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 
@@ -34,21 +39,23 @@ class Enclosure:
 
         A daemon's QEMU (not *embedded*) does not see our name space: it gets the files where they are.
         """
-        self.account = _account() if embedded else ""
+        self.account = account() if embedded else ""
         self._work = work.absolute()
         self._link: Path | None = None
         self._files = 0
         self._folder: Path | None = None
         if self.account:
             self._folder = _enter(secrets.token_hex(4))
+        if self.account:
+            self._work.chmod(0o711)  # to be passed, not listed; its secrets are 0600
         if self._folder:
             self.work = self._folder / "w"
             self.work.mkdir()
-            self._work.chmod(0o711)  # to be passed, not listed; its secrets are 0600
             _mount(self._work, self.work, MS_BIND)
             if not kvm:
                 _hide_kvm()
         else:
+            self._require_open(self._work)
             self.work = self._short(self._work)
 
     def path(self, file: Path) -> Path:
@@ -57,6 +64,7 @@ class Enclosure:
         if file.is_relative_to(self._work):
             return self.work / file.relative_to(self._work)
         if not self._folder:
+            self._require_open(file)
             return file
         self._files += 1
         shown = self._folder / f"{self._files}{file.suffix}"
@@ -70,21 +78,41 @@ class Enclosure:
             entry = pwd.getpwnam(self.account)
             os.chown(file, entry.pw_uid, entry.pw_gid)
 
+    def take_back(self, file: Path) -> None:
+        """Own *file* again, once QEMU has ended."""
+        if self.account and file.exists():
+            os.chown(file, os.geteuid(), os.getegid())
+
     def close(self) -> None:
         """Forget the short name; mounts end with this process."""
         if self._link:
             self._link.unlink(missing_ok=True)
 
+    def _require_open(self, file: Path) -> None:
+        """Without a name space of our own, the account has to get to *file* by itself."""
+        closed = closed_folder(file / "below" if file.is_dir() else file) if self.account else None
+        if closed:
+            raise HostError(
+                f"QEMU runs as {self.account}, which cannot get to {file}",
+                cause=f"The folder {closed} is closed to other accounts, and without CAP_SYS_ADMIN (a container, "
+                "perhaps) root cannot show single files to QEMU",
+                hint="Run the factory as an ordinary user",
+                code="host.closed-folder",
+            )
+
     def _short(self, work: Path) -> Path:
-        if len(os.fsencode(work)) <= 60:
+        """A name for *work* that suits libvirt: short for its sockets, and plain, for it lands in URIs and lists."""
+        if len(os.fsencode(work)) <= 60 and PLAIN.fullmatch(str(work)):
             return work
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+        if not base.is_absolute() or not os.access(base, os.W_OK | os.X_OK):
+            base = Path(tempfile.gettempdir())
         self._link = base / f"image-factory-{secrets.token_hex(4)}"
         self._link.symlink_to(work)
         return self._link
 
 
-def _account() -> str:
+def account() -> str:
     """The account for QEMU when we are root; empty for an ordinary user."""
     if os.geteuid() != 0:
         return ""
@@ -101,23 +129,40 @@ def _account() -> str:
     )
 
 
-_entered = False
+_space: int | None = None  # a descriptor of our mount name space, once there is one
+_entering = threading.Lock()
 
 
 def _enter(token: str) -> Path | None:
     """A folder only this process and its children see, or None when this host does not allow name spaces."""
-    global _entered
-    if not _entered:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNS) != 0:
-            return None
-        _mount(None, Path("/"), MS_REC | MS_PRIVATE)
-        STAGE.mkdir(mode=0o755, exist_ok=True)
-        _mount(Path("tmpfs"), STAGE, MS_NOSUID | MS_NODEV, "tmpfs", "mode=755,size=1m")
-        _entered = True
+    global _space
+    with _entering:
+        if _space is None:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.unshare(CLONE_NEWNS) != 0:
+                return None
+            _mount(None, Path("/"), MS_REC | MS_PRIVATE)
+            STAGE.mkdir(mode=0o755, exist_ok=True)
+            _mount(Path("tmpfs"), STAGE, MS_NOSUID | MS_NODEV, "tmpfs", "mode=755,size=1m")
+            _space = os.open(OWN_SPACE, os.O_RDONLY | os.O_CLOEXEC)
+        elif not os.path.samestat(os.fstat(_space), OWN_SPACE.stat()):
+            _join(_space)
     folder = STAGE / token
     folder.mkdir(mode=0o755)
     return folder
+
+
+def _join(space: int) -> None:
+    """Bring this thread into the name space: one belongs to the thread that made it, and to those it starts."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    folder = Path.cwd()
+    if libc.unshare(CLONE_FS) != 0 or libc.setns(space, CLONE_NEWNS) != 0:
+        raise HostError(
+            f"a second build cannot share what QEMU is shown: {os.strerror(ctypes.get_errno())}",
+            hint="Build one recipe after the other",
+            code="host.enclosure",
+        )
+    os.chdir(folder)
 
 
 def _hide_kvm() -> None:

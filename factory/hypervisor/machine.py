@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import shutil
 import socket
+import threading
 import time
 import uuid as uuids
 from collections.abc import Callable, Iterator
@@ -152,42 +153,49 @@ class Machine:
     def wait_until(
         self, ready: Callable[[], bool], what: str, *, seconds: float | None = None, quiet_allowed: bool = False
     ) -> float:
-        """Call *ready* about once a second until it is true; returns the seconds it took.
+        """Call *ready* again and again until it is true; returns the seconds it took.
 
-        Raises MachineError with the cause as soon as the machine ends, its console shows a dead boot, it says nothing
-        for too long (unless *quiet_allowed*), or *seconds* (default: the scaled time for a boot) have passed.
+        *ready* runs in a thread of its own, since an attempt to connect may take long while the console has already
+        told that nothing will come. Raises MachineError with the cause as soon as the machine ends, its console shows a
+        dead boot, it says nothing for too long (unless *quiet_allowed*), or *seconds* (default: the scaled time for a
+        boot) have passed.
         """
         start = time.monotonic()
         limit = seconds or self._hypervisor.timeouts.boot
         self.console.last_progress = start
-        while True:
-            self._raise_if_dead(what)
-            if ready():
-                return time.monotonic() - start
-            if time.monotonic() - start > limit:
-                raise self._error(
-                    f"the guest did not get to {what} within {limit:.0f} s",
-                    f"Its console last said: {self.console.last_line() or 'nothing at all'}",
-                    "Look at the console log",
-                    "machine.timeout",
-                )
-            if not quiet_allowed and self.console.silent_for > self._hypervisor.timeouts.silence:
-                raise self._error(
-                    f"the guest hung before {what}",
-                    f"Its console was silent for {self.console.silent_for:.0f} s after: "
-                    f"{self.console.last_line() or 'nothing at all'}",
-                    "If it hung right after the firmware, try --accel tcg",
-                    "machine.hung",
-                )
-            time.sleep(0.3)
+        attempts = _Attempts(ready)
+        try:
+            while not attempts.succeeded(0.3):
+                self._raise_if_dead(what)
+                self._raise_if_late(what, start + limit, limit, quiet_allowed)
+        finally:
+            attempts.stop()
+        return time.monotonic() - start
 
-    def _raise_if_dead(self, what: str) -> None:
+    def _raise_if_late(self, what: str, deadline: float, limit: float, quiet_allowed: bool) -> None:
+        if time.monotonic() > deadline:
+            raise self._error(
+                f"the guest did not get to {what} within {limit:.0f} s",
+                f"Its console last said: {self.console.last_line() or 'nothing at all'}",
+                "Look at the console log",
+                "machine.timeout",
+            )
+        if not quiet_allowed and self.console.silent_for > self._hypervisor.timeouts.silence:
+            raise self._error(
+                f"the guest hung before {what}",
+                f"Its console was silent for {self.console.silent_for:.0f} s after: "
+                f"{self.console.last_line() or 'nothing at all'}",
+                "If it hung right after the firmware, try --accel tcg",
+                "machine.hung",
+            )
+
+    def _raise_if_dead(self, what: str, *, powered_off: bool = False) -> None:
         self.console.read()
         death = self.console.death()
         if death:
             sign, line = death
             raise self._error(f"{sign.cause} before {what}", f"The console says: {line}", sign.hint, sign.code)
-        if not self.alive:
+        if not powered_off and not self.alive:
             self.console.read()
             raise self._error(
                 f"QEMU ended before {what}",
@@ -206,7 +214,7 @@ class Machine:
         start = time.monotonic()
         limit = seconds or self._hypervisor.timeouts.boot
         while self.alive:
-            self.console.read()
+            self._raise_if_dead("the power-off", powered_off=True)
             if time.monotonic() - start > limit:
                 raise self._error(
                     f"the guest did not power off within {limit:.0f} s",
@@ -222,6 +230,41 @@ class Machine:
         if self._domain is not None:
             self._hypervisor.connection.destroy(self._domain)
             self._domain = None
+            self._hypervisor.enclosure.take_back(self.spec.console)
+
+
+class _Attempts:
+    """Calls a function again and again in a thread, until it is true, fails, or nobody waits any more."""
+
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self._ready = ready
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._good = False
+        threading.Thread(target=self._loop, name="attempts", daemon=True).start()
+
+    def _loop(self) -> None:
+        try:
+            while not self._over.is_set():
+                if self._ready():
+                    self._good = True
+                    return
+                self._over.wait(0.5)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._error = error
+        finally:
+            self._over.set()
+
+    def succeeded(self, seconds: float) -> bool:
+        """Whether it has become true; waits up to *seconds* for it. Raises what the function raised."""
+        if not self._over.wait(seconds):
+            return False
+        if self._error is not None:
+            raise self._error
+        return self._good
+
+    def stop(self) -> None:
+        self._over.set()
 
 
 def free_port() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import tarfile
+import time
 
 from factory.errors import StepFailed
 from factory.provision.session import Session
@@ -20,10 +22,13 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
                 code="step.no-account",
             )
 
+    now = int(time.time())
+
     def write(archive: tarfile.TarFile) -> None:
         for entry in copied(session.recipe, step):
             header = tarfile.TarInfo(entry.destination.lstrip("/") or ".")
             header.mode = entry.mode
+            header.mtime = now  # as cp does; a web server tells by it that a file has changed
             _own(header, step)
             if entry.folder:
                 header.type = tarfile.DIRTYPE
@@ -31,15 +36,21 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
             elif entry.template:
                 data = entry.content(session.recipe.values)
                 header.size = len(data)
-                import io
-
                 archive.addfile(header, io.BytesIO(data))
             else:
                 header.size = entry.source.stat().st_size
                 with entry.source.open("rb") as file:
                     archive.addfile(header, file)
 
-    result = session.guest.put_tar(write, timeout=3600 * session.scale, alive=session.alive)
+    try:
+        result = session.guest.put_tar(write, timeout=3600 * session.scale, alive=session.alive)
+    except OSError as error:
+        raise StepFailed(
+            f"{where} failed: {error.filename or step.source} cannot be read",
+            cause=error.strerror or str(error),
+            hint="It was there when the recipe was checked: do not change the recipe's files during a build",
+            code="step.copy",
+        ) from error
     if result.status != 0:
         raise StepFailed(
             f"{where} failed: tar in the guest ended with status {result.status}",

@@ -73,10 +73,13 @@ class Session:
             raise
         if result.status != 0:
             last = next((text for text in reversed(recent) if text.strip()), "")
+            killed = result.status == -1
             raise StepFailed(
-                f"{where} failed with status {result.status}",
+                f"{where} was killed by a signal" if killed else f"{where} failed with status {result.status}",
                 cause=f"It last said: {last}" if last else "It said nothing",
-                hint="The output is in build.log; mend the step and build again",
+                hint="Was the guest out of memory? Its console log tells; 'machine' of the recipe can give it more"
+                if killed
+                else "The output is in build.log; mend the step and build again",
                 output="\n".join(recent[-TAIL:]),
             )
         return result

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
+from factory.errors import MachineError
 from factory.provision.session import FOLDER, Session
 from factory.recipe import ShellStep
 
@@ -25,7 +27,8 @@ def apply(step: ShellStep, session: Session, where: str) -> None:
         session.run(f"/bin/sh -c {shlex.quote(command)}", where, timeout=step.timeout)
     finally:
         if session.alive():
-            guest.run(f"rm -f {FOLDER}/environment {FOLDER}/step", check=False)
+            with contextlib.suppress(MachineError):  # the step's own error says more
+                guest.run(f"rm -f {FOLDER}/environment {FOLDER}/step", check=False)
 
 
 def _interpreter(body: bytes) -> str:

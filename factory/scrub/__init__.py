@@ -11,9 +11,10 @@ An operation is a module of this folder with
     verify(image, facts) -> Iterator        a Leftover for everything that is still in the image
 
 :func:`script` makes one script of them all. It stops whatever writes, deletes, trims, makes the disk read-only and
-powers off, so nothing is written again. The commands may use ``homes`` (prints every home, one a line; the root
-directory is an empty line), ``empty DIRECTORY...`` (deletes what is in them), ``remove FILE...`` and ``remove_trees
-PATH...``, and need nothing but a POSIX shell, find, grep and sed. :func:`verify` reads the finished image and depends on nothing that the guest said.
+powers off, so nothing is written again. Commands may use ``homes`` (prints every home, one a line; the root directory
+is an empty line), ``empty DIRECTORY...`` (deletes what is in them), ``remove FILE...`` and ``remove_trees PATH...``,
+and should need nothing but a POSIX shell, find, grep and sed. :func:`verify` reads the finished image and depends on
+nothing that the guest said.
 """
 
 from __future__ import annotations

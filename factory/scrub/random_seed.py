@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.leftovers import Leftover, remaining, size
+from factory.leftovers import Leftover, matching, size
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -39,10 +39,13 @@ def apply(_: Facts) -> str:
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """Looks into every FAT partition, mounted by fstab or not."""
-    yield from remaining(image, *_PATTERNS, empty=True)
-    mounted = set(image.mounts().values())
+    seen = set()
+    for path, found in matching(image, *_PATTERNS):
+        seen.add((found.partition, found.inode))
+        yield Leftover(path, size(found))
     for partition in image.partitions():
-        if not partition.filesystem or partition.filesystem.kind != "vfat" or partition.number in mounted:
+        if not partition.filesystem or partition.filesystem.kind != "vfat":
             continue
-        if found := image.stat(_ON_ESP, partition=partition.number):
-            yield Leftover(f"partition {partition.number}: {_ON_ESP}", size(found))
+        on_esp = image.stat(_ON_ESP, partition=partition.number)
+        if on_esp and (on_esp.partition, on_esp.inode) not in seen:
+            yield Leftover(f"partition {partition.number}: {_ON_ESP}", size(on_esp))

@@ -100,23 +100,26 @@ trim() {
     fstrim -av
 }
 
+# With a device named (the kernel does not care which), mount ignores fstab, whose labels may not be found without udev.
+read_only_from_now() {
+    mount -o remount,ro none "$1"
+}
+
 read_only() {
     set -f
-    mounts='' root=none
+    mounts=''
     while read -r source target _; do
         case $source:$target in
-            *:/) root=$source ;;
-            *:/dev | *:/dev/* | *:/proc | *:/proc/* | *:/sys | *:/sys/* | *:/run | *:/run/*) ;;
+            *:/ | *:/dev | *:/dev/* | *:/proc | *:/proc/* | *:/sys | *:/sys/* | *:/run | *:/run/*) ;;
             /dev/*) mounts="$target $mounts" ;; # the last one first
         esac
     done </proc/mounts
     for target in $mounts; do
         target=$(printf '%b' "$target") # a space in it is written as \040
-        umount "$target" || mount -o remount,ro "$source" "$target"
+        umount "$target" || read_only_from_now "$target"
     done
     turns=0
-    # With the device named, mount does not look into fstab, where a label may no longer be found without udev.
-    until said=$(mount -o remount,ro "$root" / 2>&1); do
+    until said=$(read_only_from_now / 2>&1); do
         turns=$((turns + 1))
         if [ "$turns" -ge 10 ]; then
             echo "$said; still running: $(strays)"

@@ -1,7 +1,8 @@
 """Empties swap space: what was swapped out during the build is the build's memory, keys included.
 
-The space that /etc/fstab names is overwritten with zeros and made swap space again, under the same UUID and label. A
-swap file that cloud-init made for the build's instance is removed (its line in fstab goes with cloud-init's others).
+The space that /etc/fstab names, and files with the usual names, are overwritten with zeros and made swap space again,
+under the same UUID and label. A swap file that cloud-init made for the build's instance is removed; its line in fstab
+goes with cloud-init's others.
 """
 
 from __future__ import annotations
@@ -30,21 +31,23 @@ _SIGNATURES = {
 
 def apply(_: Facts) -> str:
     """Swap is off already; zeros cost no space in the image."""
-    return r"""
-    [ -f /etc/fstab ] || return 0
-    while read -r device _ kind options _; do
+    return f"""
+    {{
+        [ ! -f /etc/fstab ] || cat /etc/fstab
+        for file in {" ".join(_USUAL)}; do
+            [ ! -f "$file" ] || grep -qs "^${{file}}[[:space:]]" /etc/fstab || printf '%s none swap sw\\n' "$file"
+        done
+    }} | while read -r device _ kind options _; do
         case $device:$kind in
             '#'*) continue ;;
             UUID=*:swap | LABEL=*:swap | PARTUUID=*:swap | PARTLABEL=*:swap) device=$(findfs "$device") || continue ;;
             /*:swap) ;;
             *) continue ;;
         esac
-        case $options in
-            *comment=cloudconfig*)
-                [ ! -f "$device" ] || { rm -f "$device"; continue; }
-                ;;
-        esac
         [ -e "$device" ] || continue
+        if [ -f "$device" ]; then
+            case $options in *comment=cloudconfig*) rm -f "$device"; continue ;; esac
+        fi
         uuid=$(blkid -p -s UUID -o value "$device") || uuid=
         label=$(blkid -p -s LABEL -o value "$device") || label=
         if [ -b "$device" ]; then
@@ -53,8 +56,8 @@ def apply(_: Facts) -> str:
             size=$(stat -c %s "$device")
             head -c "$size" /dev/zero | dd of="$device" bs=64k conv=notrunc,fsync
         fi
-        mkswap ${uuid:+-U "$uuid"} ${label:+-L "$label"} "$device"
-    done </etc/fstab
+        mkswap ${{uuid:+-U "$uuid"}} ${{label:+-L "$label"}} "$device"
+    done
 """
 
 

@@ -1,0 +1,43 @@
+"""The first login to a guest that is still booting."""
+
+from __future__ import annotations
+
+import time
+
+from factory.errors import MachineError
+from factory.guest import Guest, GuestRefused
+from factory.hypervisor.machine import Machine
+from factory.seed import KeyPair
+
+
+def log_in(machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None) -> Guest:
+    """The first login that the guest allows to *user* with the key *login*.
+
+    The guest must show *host_key*, when it was given one. A refusal is tried again for a while: cloud-init may still
+    bring the key. Raises MachineError with the cause when it stays, or when the machine dies or hangs before.
+    """
+    found: list[Guest] = []
+    refused: list[float] = []
+    expected = host_key.public_openssh if host_key else None
+
+    def attempt() -> bool:
+        try:
+            found.append(
+                Guest.connect(machine.spec.ssh_port, user, login.private_openssh, expected, timeout=machine.answer_time)
+            )
+        except GuestRefused as error:
+            refused.append(time.monotonic())
+            if refused[-1] - refused[0] > machine.answer_time * 2:
+                raise MachineError(
+                    f"the guest's SSH does not let {user} in with the injected key",
+                    cause=str(error),
+                    hint="cloud-init did not put the key in place: see the console log; is the default user right?",
+                    output=machine.console.tail(),
+                    code="machine.login-refused",
+                ) from error
+        except OSError:
+            pass  # nothing answers yet
+        return bool(found)
+
+    machine.wait_until(attempt, "a login over SSH")
+    return found[0]
