@@ -20,7 +20,7 @@ from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
-from factory.verify import verify
+from factory.verify import ignoring, verify
 from factory.workspace import Workspace, reap
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def _run(
         customised = customise(plan, base, workspace, hypervisor, console)
         finish(customised.disk, image, workspace.work, console)
         customised.disk.unlink()
-        findings = verify(image, customised, plan.targets, workspace.work, console)
+        ignored = plan.recipe.checks.ignore
+        findings = ignoring(verify(image, customised, plan.targets, workspace.work, console), ignored)
         boots: tuple[manifest.BootEntry, ...] = ()
         if not _failed(findings) and options.boot_test != "none":
             outcome = boot_test.run(
@@ -102,7 +103,7 @@ def _run(
                 workspace.partial,
                 console,
             )
-            findings += outcome.findings
+            findings += ignoring(outcome.findings, ignored)
             boots = outcome.boots
         versions = hypervisor.connection.versions()
     digest = _write_findings(workspace, image, plan, findings)
@@ -218,7 +219,14 @@ def _manifest(
             "build_id": workspace.build_id,
             "architecture": recipe.architecture,
             "recipe": {"name": recipe.name, "version": recipe.version, "digest": plan.digest, "file": recipe.file.name},
-            "base": {"name": base.name, "kind": base.kind, "digest": base.sha256, "created": base.created},
+            "base": {
+                "name": base.name,
+                "kind": base.kind,
+                "digest": base.sha256,
+                "created": base.created,
+                "distribution": str(base.facts.get("distribution", "")),
+                "kernel": str(base.facts.get("kernel", "")),
+            },
             "started": started,
             "ended": datetime.now(UTC),
             "accelerator": chosen.name,

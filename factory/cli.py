@@ -336,6 +336,22 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(3)
 
 
+@app.command()
+def gc(context: typer.Context, as_json: AsJson = False) -> None:
+    """Remove what crashed runs left: processes, working files, half-made bases. Living builds are not touched."""
+    from factory import bases, settings
+    from factory.hypervisor import embedded
+    from factory.workspace import reap
+
+    console = _console(context)
+    removed = [*reap(settings.state_dir(), kept=True), *embedded.reap(), *map(str, bases.reap(console))]
+    console.close()
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "removed": removed}, indent=2))
+    else:
+        typer.echo("\n".join(removed) if removed else "There was nothing to remove.")
+
+
 @bases_app.command("list")
 def bases_list(as_json: AsJson = False) -> None:
     """The bases that recipes may name, and what is cached."""

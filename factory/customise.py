@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from factory.bases import Base
     from factory.console import Console
     from factory.plan import Plan
+    from factory.recipe import Recipe
     from factory.workspace import Workspace
 
 
@@ -84,7 +85,7 @@ def customise(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervis
                 _wait_for_scrub(machine)
     iso.unlink()
     identity = {machine_id, *(line.split()[1] for line in host_keys.splitlines() if len(line.split()) > 1)}
-    return Customised(overlay, packages, _canaries(given, spec, machine_id), frozenset(identity), facts)
+    return Customised(overlay, packages, _canaries(given, spec, machine_id, recipe), frozenset(identity), facts)
 
 
 def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervisor) -> Path:
@@ -161,7 +162,7 @@ def _wait_for_scrub(machine: Machine) -> None:
         )
 
 
-def _canaries(given: seed.Seed, spec: MachineSpec, machine_id: str) -> tuple[canaries.Canary, ...]:
+def _canaries(given: seed.Seed, spec: MachineSpec, machine_id: str, recipe: Recipe) -> tuple[canaries.Canary, ...]:
     assert given.host_key is not None
     return (
         *canaries.for_ssh_key("login key of the build", given.login),
@@ -171,4 +172,9 @@ def _canaries(given: seed.Seed, spec: MachineSpec, machine_id: str) -> tuple[can
         canaries.for_uuid("instance-id of the build", given.instance_id),
         canaries.for_uuid("SMBIOS UUID of the build", spec.uuid),
         canaries.for_text("host name of the build", "hostname", given.hostname),
+        *(
+            canaries.for_text(f"secret {name} of the recipe", "secret", recipe.values[name])
+            for name in sorted(recipe.secret_names)
+            if len(recipe.values[name].encode()) >= canaries.SHORTEST
+        ),
     )

@@ -204,7 +204,7 @@ def require_space(path: Path, needed: int, what: str) -> None:
     if free < needed:
         raise HostError(
             f"{what} needs {_gib(needed)} under {place}, and {_gib(free)} are free there",
-            hint="Free some space (factory gc, factory images prune) or choose another place",
+            hint="Free some space (factory gc removes what crashed runs left) or choose another place",
             code="host.disk-space",
         )
 
@@ -247,7 +247,7 @@ def _run(argv: Sequence[str], path: Path, on_output: Callable[[str], None] | Non
             raise HostError(
                 f"No space left on the disk of {path.parent}",
                 cause=error.cause,
-                hint="Free some space (factory gc, factory images prune) or choose another place",
+                hint="Free some space (factory gc removes what crashed runs left) or choose another place",
                 output=error.output,
                 code="host.disk-space",
             ) from None

@@ -20,7 +20,7 @@ SUMS = "SHA256SUMS"
 _CODES: dict[int, tuple[str, str]] = {
     errno.ENOSPC: (
         "host.disk-full",
-        "Free some space there (factory gc, factory images prune) or choose another place",
+        "Free some space there (factory gc removes what crashed runs left) or choose another place",
     ),
     errno.EDQUOT: ("host.disk-full", "Your quota there is used up: free some space or choose another place"),
     errno.EFBIG: ("host.file-too-big", "The file system or a limit (ulimit -f) refuses a file of this size"),

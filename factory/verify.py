@@ -3,7 +3,7 @@ limits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,19 +44,19 @@ def _scrubbed(view: inspection.Image, facts: scrub.Facts) -> list[Finding]:
     findings = []
     for operation in scrub.operations():
         mine = [leftover for leftover in left if leftover.operation == operation.name]
-        shown = "; ".join(f"{leftover.path}: {leftover.evidence}" for leftover in mine[:SHOWN])
-        more = f"; and {len(mine) - SHOWN} more" if len(mine) > SHOWN else ""
+        errors = [leftover for leftover in mine if leftover.severity == "error"]
+        told = errors or mine
+        shown = "; ".join(f"{leftover.path}: {leftover.evidence}" for leftover in told[:SHOWN])
+        more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         findings.append(
             Finding(
                 rule=f"SCRUB-{operation.name.upper()}",
-                status="fail" if mine else "pass",
-                severity="error",
+                status="fail" if errors else "warn" if mine else "pass",
+                severity="error" if errors or not mine else "warn",
                 subject="image",
                 evidence=shown + more,
                 why=operation.summary,
-                fix="Let the step of the recipe that makes it clean up, or report a defect of the scrub"
-                if mine
-                else "",
+                fix="Let the step of the recipe that makes it clean up, or ignore the rule with a reason" if mine else "",
                 source="",
             )
         )
@@ -131,6 +131,18 @@ def file_findings(image: Path, targets: Sequence[Target]) -> list[Finding]:
             ),
         ]
     return findings
+
+
+def ignoring(findings: Sequence[Finding], ignored: Mapping[str, str]) -> list[Finding]:
+    """*findings*, where a broken rule that the recipe ignores is skipped, with the recipe's reason on record."""
+    return [
+        finding.model_copy(
+            update={"status": "skip", "evidence": f"ignored ({ignored[finding.rule]}): {finding.evidence}"}
+        )
+        if finding.rule in ignored and finding.status in ("fail", "warn")
+        else finding
+        for finding in findings
+    ]
 
 
 def _file(rule: str, good: bool, evidence: str, why: str, fix: str, source: str = "") -> Finding:

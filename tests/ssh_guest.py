@@ -34,12 +34,12 @@ FILES = {
 SERVE = (
     'mount -t proc proc "$root/proc" 2>/dev/null || true\n'
     'mount -t tmpfs -o mode=755,noexec tmpfs "$root/run"\n'  # as systemd mounts it
-    'exec chroot "$root" dropbear -F -E -s -p "127.0.0.1:$PORT" -P "" -r /etc/dropbear/key -W 1000000 2>>"$LOG"'
+    'exec chroot "$root" dropbear -F -E $KEYS_ONLY -p "127.0.0.1:$PORT" -P "" -r /etc/dropbear/key -W 1000000 2>>"$LOG"'
 )
 
 
 class SshGuest:
-    """What a test needs to know of the guest: its *root* folder, the loopback *port*, its keys, and the server's log."""
+    """What a test needs to know of the guest: its *root* folder, its loopback *port*, its keys, the server's log."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -78,12 +78,19 @@ def needs_server() -> None:
 
 
 @contextmanager
-def ssh_guest(root: Path, files: dict[str, str] | None = None) -> Iterator[SshGuest]:
-    """Run a guest below *root*, a new folder, with *files* in it (paths without a leading /)."""
+def ssh_guest(
+    root: Path, files: dict[str, str] | None = None, *, host_key_type: str = "ed25519", passwords: bool = False
+) -> Iterator[SshGuest]:
+    """Run a guest below *root*, a new folder, with *files* in it (paths without a leading /).
+
+    With another *host_key_type* it shows a key of its own; with *passwords* it would take one.
+    """
     needs_server()
     guest = SshGuest(root)
     names = _plant(guest, FILES | (files or {}))
-    environment = os.environ | {"PORT": str(guest.port), "LOG": str(guest.log_file), "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    _make_host_key(guest, host_key_type)
+    environment = os.environ | {"PORT": str(guest.port), "LOG": str(guest.log_file), "LC_ALL": "C.UTF-8"}
+    environment["KEYS_ONLY"] = "" if passwords else "-s"
     server = subprocess.Popen(
         [*_unshare(), "sh", "-c", f"{ENTER}\n{SERVE}", "guest", str(root), "no" if ROOT_USER else "yes", *names],
         env=environment,
@@ -120,11 +127,6 @@ def _plant(guest: SshGuest, files: dict[str, str]) -> list[str]:
         path.write_text(text)
     (root / "root/.ssh/authorized_keys").write_text(f"{guest.login.public_openssh}\n")
     (root / "root/.ssh/authorized_keys").chmod(0o600)
-    private = root / "etc/dropbear/openssh"
-    private.touch(mode=0o600)
-    private.write_text(guest.host_key.private_openssh)
-    convert = ["dropbearconvert", "openssh", "dropbear", private, root / "etc/dropbear/key"]
-    subprocess.run(convert, check=True, capture_output=True)
     names = []
     for name in PROGRAMS:
         host = Path("/") / name
@@ -134,6 +136,16 @@ def _plant(guest: SshGuest, files: dict[str, str]) -> list[str]:
             (root / name).mkdir(parents=True, exist_ok=True)
             names.append(name)
     return names
+
+
+def _make_host_key(guest: SshGuest, kind: str) -> None:
+    folder = guest.path("/etc/dropbear")
+    command: list[str | Path] = ["dropbearkey", "-t", kind, "-f", folder / "key"]
+    if kind == "ed25519":
+        (folder / "openssh").touch(mode=0o600)
+        (folder / "openssh").write_text(guest.host_key.private_openssh)
+        command = ["dropbearconvert", "openssh", "dropbear", folder / "openssh", folder / "key"]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _unshare() -> list[str]:

@@ -26,7 +26,7 @@ from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
 from factory.run import run
 
-FORMAT = 2  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 3  # part of the cache key: raise it when the same definition gives another image
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
@@ -330,7 +330,7 @@ grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvra
 update-grub
 umount /tmp
 rm -f /factory-first-boot /var/log/*.log
-rm -rf /var/log/journal /var/cache/debconf/*-old
+rm -rf /var/log/journal/* /var/cache/debconf/*-old
 umount /boot/efi
 fstrim / || true
 mount -o remount,ro /

@@ -123,7 +123,8 @@ def _add_devices(domain: ElementTree.Element, spec: MachineSpec) -> None:
     rng = ElementTree.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     video = ElementTree.SubElement(devices, "video")
-    ElementTree.SubElement(video, "model", type="none")
+    # Without any display GRUB 2.12 (Debian 13) hangs when BIOS has started it; a cloud's machine has one too.
+    ElementTree.SubElement(video, "model", type="none" if spec.kernel else "vga")
 
 
 def _add_network(domain: ElementTree.Element, spec: MachineSpec) -> None:

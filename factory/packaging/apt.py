@@ -160,7 +160,7 @@ KNOWN = (
     (
         r"No space left on device|not enough free space|You don't have enough free space",
         "The guest's disk is full",
-        "Give the recipe a larger disk:",
+        "Give the recipe a larger disk",
         "step.guest-disk-full",
     ),
     (
