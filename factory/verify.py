@@ -56,7 +56,7 @@ def _scrubbed(view: inspection.Image, facts: scrub.Facts) -> list[Finding]:
                 subject="image",
                 evidence=shown + more,
                 why=operation.summary,
-                fix="Let the step of the recipe that makes it clean up, or ignore the rule with a reason" if mine else "",
+                fix="Let the recipe's step that makes it clean up, or ignore the rule with a reason" if mine else "",
                 source="",
             )
         )

@@ -6,6 +6,7 @@ stays there. All processes of the guest live in a pid name space of their own an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,7 @@ def needs_server() -> None:
         pytest.skip(f"no name spaces for this user: {tried.stderr.strip()}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def ssh_guest(
     root: Path, files: dict[str, str] | None = None, *, host_key_type: str = "ed25519", passwords: bool = False
 ) -> Iterator[SshGuest]:
@@ -90,6 +90,7 @@ def ssh_guest(
     names = _plant(guest, FILES | (files or {}))
     _make_host_key(guest, host_key_type)
     environment = os.environ | {"PORT": str(guest.port), "LOG": str(guest.log_file), "LC_ALL": "C.UTF-8"}
+    environment["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     environment["KEYS_ONLY"] = "" if passwords else "-s"
     server = subprocess.Popen(
         [*_unshare(), "sh", "-c", f"{ENTER}\n{SERVE}", "guest", str(root), "no" if ROOT_USER else "yes", *names],
@@ -102,13 +103,19 @@ def ssh_guest(
         _wait_for(guest, server)
         yield guest
     finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the guest's first process, and with it all others; unshare waits for it, so that nothing is left."""
+    with contextlib.suppress(OSError):
         for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)  # the guest's first process, and with it all others
-        try:
-            server.wait(5)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            os.kill(int(child), signal.SIGKILL)
+    try:
+        server.wait(5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _plant(guest: SshGuest, files: dict[str, str]) -> list[str]:

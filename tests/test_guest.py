@@ -245,6 +245,14 @@ def test_words_that_come_behind_the_status_are_heard() -> None:
         assert connected.run("anything").stdout == "first\n" + "x" * 100_000 + "\nlast\n"
 
 
+def test_a_server_that_keeps_the_output_open_does_not_hold_us() -> None:
+    """So does OpenSSH's server, as long as a process that was left behind could still write."""
+    with _late_talker() as (port, key, host_key), Guest.connect(port, "root", key, host_key) as connected:
+        start = time.monotonic()
+        assert connected.run("hold", timeout=50).stdout == "first\n"
+        assert time.monotonic() - start < 8
+
+
 # -- files
 
 

@@ -26,7 +26,7 @@ from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
 from factory.run import run
 
-FORMAT = 3  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 4  # part of the cache key: raise it when the same definition gives another image
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
@@ -38,6 +38,7 @@ PACKAGES = [
     *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "iputils-ping", "ca-certificates"),
     *("e2fsprogs", "dosfstools", "grub-cloud-amd64", "locales", "procps", "less"),
 ]
+IFUPDOWN = ("ifupdown", "isc-dhcp-client")
 EXT4_FEATURES = (  # named, so that the host's newer mke2fs adds nothing that the base's own grub cannot read
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
     "dir_nlink,extra_isize,metadata_csum"
@@ -144,12 +145,17 @@ def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseErro
 
 
 def _packages(suite: str) -> list[str]:
-    packages = list(PACKAGES)
+    packages = [name for name in PACKAGES if name not in IFUPDOWN] if _has_netplan(suite) else list(PACKAGES)
+    if _has_netplan(suite):
+        packages += ["netplan.io", "systemd-resolved"]
     if suite != "bullseye":
         packages.append("systemd-timesyncd")  # apart from systemd since Debian 12's split
-    if suite not in ("bullseye", "bookworm"):
-        packages[packages.index("isc-dhcp-client")] = "dhcpcd-base"  # what ifupdown uses since Debian 13
     return packages
+
+
+def _has_netplan(suite: str) -> bool:
+    """Whether the release's own cloud images use netplan; ifupdown with its new DHCP client fails at boot there."""
+    return suite not in ("bullseye", "bookworm")
 
 
 def source_lines(suite: str, uri: str, security_uri: str) -> list[str]:
@@ -292,6 +298,15 @@ EARLY_FILES = {
     "etc/initramfs-tools/conf.d/resume": File("RESUME=none\n"),
     "etc/kernel-img.conf": File("do_symlinks = no\n"),
 }
+NETPLAN_FILES = {
+    "etc/netplan/90-default.yaml": File(
+        "# DHCP on any NIC, also without cloud-init\nnetwork:\n  version: 2\n  ethernets:\n"
+        '    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}\n'
+        '    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}\n',
+        0o600,
+    ),
+    "etc/resolv.conf": File(link="../run/systemd/resolve/stub-resolv.conf"),
+}
 FIRST_BOOT = f"""#!/bin/sh
 # Runs once instead of init, in the direct-kernel boot that makes this disk boot by itself. It removes itself.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -341,7 +356,8 @@ set +x
 def late_files(suite: str) -> dict[str, File]:
     """What is written over the packages' files: the distribution's public defaults, and nothing of this host."""
     uris = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
-    return {
+    network = NETPLAN_FILES if _has_netplan(suite) else {}
+    return network | {
         "etc/apt/sources.list": File("\n".join(source_lines(suite, *uris)) + "\n"),
         "etc/machine-id": File("", 0o444),
         "var/lib/dbus/machine-id": File(link="/etc/machine-id"),

@@ -128,7 +128,12 @@ class Machine:
                 spec.kernel, kernel=enclosure.path(spec.kernel.kernel), initrd=enclosure.path(spec.kernel.initrd)
             )
             spec = replace(spec, kernel=kernel)
-        return replace(spec, console=enclosure.path(spec.console), disks=tuple(shown(disk) for disk in spec.disks))
+        return replace(
+            spec,
+            name=f"{spec.name}-{spec.uuid[:8]}",  # two builds of one process share a libvirt
+            console=enclosure.path(spec.console),
+            disks=tuple(shown(disk) for disk in spec.disks),
+        )
 
     @property
     def uptime(self) -> float:

@@ -1,0 +1,244 @@
+"""Machines without an operating system, each scenario in a process of its own: ``python -m tests.no_system NAME ...``.
+
+A process has one embedded libvirt, at the place that FACTORY_STATE names, so a test that cares about places needs its
+own process. Each scenario prints lines of JSON. The guests are boot sectors of 512 bytes: SeaBIOS runs them in well
+under a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from factory.errors import FactoryError
+from factory.hypervisor import embedded, watcher
+from factory.hypervisor.accelerator import Accelerator
+from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec, domain_xml
+from factory.hypervisor.machine import Hypervisor, Machine, Timeouts, free_port, new_mac, new_uuid
+
+TCG = Accelerator("tcg", "asked for")
+MIB = 1 << 20
+# What the sector does after it has spoken (16 bit, real mode):
+SPIN = bytes.fromhex("ebfe")  # jmp $
+POWER_OFF = bytes.fromhex("ba0406 b80020 ef ebfe")  # out 0x604, 0x2000: QEMU's ACPI on q35
+RESET = bytes.fromhex("b0fe e664 ebfe")  # the keyboard controller's reset line
+
+
+def kernel_header() -> bytes:
+    """As much of a Linux kernel as QEMU asks for before it loads one: its header, protocol 2.12."""
+    header = bytearray(8192)
+    fields = {0x1F1: b"\x04", 0x1FE: b"\x55\xaa", 0x202: b"HdrS\x0c\x02", 0x211: b"\x01", 0x22C: b"\xff\xff\xff\x37"}
+    for offset, value in fields.items():  # setup_sects, signatures and version, loaded high, highest place of an initrd
+        header[offset : offset + len(value)] = value
+    return bytes(header)
+
+
+def sector(words: str, then: bytes) -> bytes:
+    """A boot sector that writes *words* to the first serial port, byte by byte, and does *then*."""
+    #  xor ax,ax; mov ds,ax; mov si,0x7d00; lodsb; or al,al; jz +6; mov dx,0x3f8; out dx,al; jmp back to lodsb
+    code = bytes.fromhex("31c0 8ed8 be007d ac 08c0 7406 baf803 ee ebf5") + then
+    return (code.ljust(0x100, b"\0") + words.encode() + b"\0").ljust(510, b"\0") + b"\x55\xaa"
+
+
+def work_folder(name: str = "work") -> Path:
+    """A new work folder below FACTORY_STATE, open to be passed, as a workspace makes it."""
+    work = Path(os.environ["FACTORY_STATE"]) / name
+    work.mkdir(parents=True, mode=0o711)
+    work.chmod(0o711)
+    return work
+
+
+def spec_of(work: Path, content: bytes = b"", name: str = "machine", **changes: Any) -> MachineSpec:
+    """A small machine whose disk begins with *content*."""
+    disk = work / f"{name}.raw"
+    disk.write_bytes(content.ljust(MIB, b"\0"))
+    console = work / f"{name}.log"
+    settings: dict[str, Any] = {"disks": (Disk(disk, "raw"),), "cpus": 1, "memory": 64 * MIB, "ssh_port": free_port()}
+    return MachineSpec(
+        name=name, uuid=new_uuid(), mac=new_mac(), console=console, accelerator="tcg", **(settings | changes)
+    )
+
+
+def tell(**facts: Any) -> None:
+    """One line of JSON for the test that waits for it."""
+    sys.stdout.write(json.dumps(facts, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def qemus() -> list[dict[str, Any]]:
+    """The QEMU processes of this process's libvirt: pid and the ids they run with."""
+    assert embedded._open is not None
+    found = []
+    for pid in watcher.processes_of(str(embedded._open.enclosure.work)):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        ids = {line.split()[0].rstrip(":").lower(): line.split()[1:] for line in lines if line[:3] in ("Uid", "Gid")}
+        found.append({"pid": pid, **ids})
+    return found
+
+
+def end_of(machine: Machine, wait: Callable[[], object]) -> dict[str, Any]:
+    """How *wait* ended: the error, the seconds, and what the console said."""
+    start = time.monotonic()
+    facts: dict[str, Any] = {"code": ""}
+    try:
+        wait()
+    except FactoryError as error:
+        facts = {"code": error.code, "message": error.message, "cause": error.cause, "output": error.output}
+    return facts | {"seconds": time.monotonic() - start, "console": machine.spec.console.read_text("utf-8", "replace")}
+
+
+def never() -> bool:
+    """For a wait that only an error ends."""
+    return False
+
+
+# -- scenarios
+
+
+def nothing_to_boot() -> None:
+    """An empty disk."""
+    work = work_folder()
+    with Hypervisor(work, TCG) as hypervisor, hypervisor.machine(spec_of(work)) as machine:
+        processes = qemus()
+        facts = end_of(machine, lambda: machine.wait_until(never, "a login"))
+        tell(**facts, qemus=processes, account=hypervisor.enclosure.account, me=os.getuid())
+
+
+def one_after_the_other() -> None:
+    """Two builds in one process."""
+    for number in (1, 2):
+        work = work_folder(f"work{number}")
+        with Hypervisor(work, TCG) as hypervisor, hypervisor.machine(spec_of(work, name=f"m{number}")) as machine:
+            tell(**end_of(machine, lambda machine=machine: machine.wait_until(never, "a login")))  # type: ignore[misc]
+
+
+def both_at_once() -> None:
+    """Two builds in one process, each in its own thread, of machines that have the same name in different builds."""
+    together = threading.Barrier(2, timeout=30)
+    told: list[dict[str, Any]] = []
+
+    def build(number: int) -> None:
+        work = work_folder(f"work{number}")
+        with Hypervisor(work, TCG) as hypervisor:
+            spec = spec_of(work, sector(f"HERE-{number}\n", SPIN))
+            with hypervisor.machine(spec) as machine:
+                together.wait()
+                facts = end_of(
+                    machine, lambda: machine.wait_until(lambda: machine.console.mentions("HERE"), "its word")
+                )
+                told.append(facts | {"number": number, "qemus": len(qemus())})
+                together.wait()
+
+    threads = [threading.Thread(target=build, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tell(ends=sorted(told, key=lambda facts: int(facts["number"])))
+
+
+def runs_until_killed() -> None:
+    """Tells its QEMU, and waits."""
+    work = work_folder()
+    with Hypervisor(work, TCG) as hypervisor, hypervisor.machine(spec_of(work, sector("HERE\n", SPIN))) as machine:
+        machine.wait_until(lambda: machine.console.mentions("HERE"), "its word")
+        assert embedded._open is not None
+        tell(qemus=qemus(), watcher=embedded._open.watcher.pid, folder=embedded._open.folder)
+        tell(**end_of(machine, lambda: machine.wait_until(never, "a login", quiet_allowed=True, seconds=60)))
+
+
+def other_ends() -> None:
+    """Each way in which a machine can end or not end, told by name."""
+    work = work_folder()
+    with Hypervisor(work, TCG) as hypervisor:
+
+        def case(name: str, content: bytes, wait: Callable[[Machine], object], **changes: Any) -> None:
+            with hypervisor.machine(spec_of(work, content, name, **changes)) as machine:
+                tell(name=name, **end_of(machine, lambda: wait(machine)), alive=machine.alive)
+
+        panic = sector("\r\nKernel panic - not syncing: VFS\r\n", SPIN)
+        case("panic", panic, lambda machine: machine.wait_until(never, "a login"))
+        case("panic-at-power-off", panic, lambda machine: machine.wait_for_end(30))
+        case("power-off", sector("bye\n", POWER_OFF), lambda machine: machine.wait_for_end(30))
+        case("ended-early", sector("bye\n", POWER_OFF), lambda machine: machine.wait_until(never, "a login"))
+        case("no-power-off", sector("", SPIN), lambda machine: machine.wait_for_end(2))
+        case("too-long", sector("x\n", SPIN), lambda machine: machine.wait_until(never, "a login", seconds=2))
+        case("reset", sector("ROUND\r\n", RESET), lambda machine: machine.wait_until(
+            lambda: machine.spec.console.read_text().count("ROUND") > 2, "three rounds"))  # fmt: skip
+        hypervisor.timeouts = Timeouts(boot=60, silence=1.5)
+        case("hung", sector("last words\n", SPIN), lambda machine: machine.wait_until(never, "a login"))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = int(taken.getsockname()[1])
+            try:
+                case("port-taken", b"", lambda machine: None, ssh_port=port)
+            except FactoryError as error:
+                tell(name="port-taken", code=error.code, status=error.status, cause=error.cause, port=port)
+        secret = work.parent / "secret.raw"
+        secret.touch(mode=0o600)
+        secret.write_bytes(bytes(MIB))
+        try:
+            case("not-given", b"", lambda machine: None, disks=(Disk(secret, "raw", readonly=True),))
+        except FactoryError as error:
+            tell(name="not-given", code=error.code, cause=error.cause)
+        tell(name="after", qemus=qemus())
+
+
+def every_kind() -> None:
+    """Each kind of machine that builds and boot tests use: libvirt checks its XML by its schema, and QEMU starts it."""
+    from tests.test_domain import SPECS
+
+    work = work_folder()
+    kernel = DirectKernel(work / "vmlinuz", work / "initrd", "console=ttyS0")
+    kernel.kernel.write_bytes(kernel_header())
+    kernel.initrd.write_bytes(bytes(4096))
+    with Hypervisor(work, TCG) as hypervisor:
+        import libvirt  # as late as the connection does it
+
+        for kind, wanted in SPECS.items():
+            overlay, seed = work / f"{kind}.disk", work / f"{kind}.iso"
+            for path in (overlay, seed):
+                path.write_bytes(bytes(MIB))
+            bus = wanted.disks[0].bus
+            spec = spec_of(
+                work,
+                name=kind,
+                chipset=wanted.chipset,
+                nic_slot=wanted.nic_slot,
+                network="restrict",
+                disks=(Disk(overlay, "raw", bus), Disk(seed, "raw", bus, readonly=True)),
+                uefi=hypervisor.uefi(kind) if wanted.uefi else None,
+                kernel=kernel if wanted.kernel else None,
+            )
+            machine = Machine(hypervisor, spec)
+            spec.console.touch()
+            xml = domain_xml(machine._as_seen(hypervisor.enclosure))
+            flags = libvirt.VIR_DOMAIN_START_VALIDATE | libvirt.VIR_DOMAIN_START_PAUSED
+            error = ""
+            try:
+                hypervisor.connection._handle.createXML(xml, flags).destroy()
+            except libvirt.libvirtError as failed:
+                error = str(failed)
+            tell(kind=kind, error=error)
+
+
+def closed_without_rights() -> None:
+    """Root without CAP_SYS_ADMIN cannot show files to QEMU one by one."""
+    work = work_folder()
+    try:
+        with Hypervisor(work, TCG):
+            tell(code="")
+    except FactoryError as error:
+        tell(code=error.code, status=error.status, message=error.message, cause=error.cause)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        globals()[sys.argv[1]]()
