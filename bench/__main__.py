@@ -19,7 +19,6 @@ from pathlib import Path
 from bench import packer
 from bench.measure import Cost, run
 from factory import bases, cache, mirror
-from factory.bases.scratch import source_lines
 from factory.console import Console
 from factory.hypervisor import accelerator
 
@@ -76,7 +75,7 @@ def peer(work: Path) -> Cost:
     found = bases.obtain(definition, console=Console.quiet(), accelerator=chosen, connect="qemu:///embed")
     source = mirror.debian_mirror(definition.suite)
     uris = mirror.guest_uri(source.uri), mirror.guest_uri(source.security_uri)
-    lines = "\n".join(source_lines(definition.suite, *uris)) + "\n"
+    lines = "\n".join(mirror.source_lines(definition.suite, *uris)) + "\n"
     with cache.Cache().hold(found.entry):
         return packer.build(found.path, found.sha256, "nginx", lines, work, chosen.name)
 

@@ -76,6 +76,15 @@ def debian_mirror(suite: str, *, console: Console | None = None, root: Path = Pa
     return Mirror(archive, _best(usable, suite, "-security") or SECURITY, "host", keyring)
 
 
+def source_lines(suite: str, uri: str, security_uri: str) -> list[str]:
+    """The lines of a sources.list for *suite*."""
+    return [
+        f"deb {uri} {suite} main",
+        f"deb {uri} {suite}-updates main",
+        f"deb {security_uri} {suite}-security main",
+    ]
+
+
 def guest_uri(uri: str) -> str:
     """*uri* as a guest reaches it: an address of this host itself becomes the gateway of QEMU's user networking."""
     parts = urlsplit(uri)

@@ -28,6 +28,7 @@ def good_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kvm").chmod(0o666)
     (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu vme vmx sse2\n")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(accelerator, "_qemu", lambda: "/usr/bin/qemu-system-x86_64")
     monkeypatch.setattr(accelerator, "probe", lambda name: name == "kvm")
     monkeypatch.setattr(accelerator, "_why_not_kvm", lambda: REAL(tmp_path / "kvm", tmp_path / "cpuinfo"))
     return tmp_path
@@ -205,8 +206,10 @@ def test_qemu_does_not_run_as_root_for_it_and_needs_no_open_folder(
     assert list(closed.iterdir()) == []
 
 
-def test_no_qemu_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wanted", ["auto", "kvm", "tcg"])
+def test_no_qemu_at_all_is_told_at_once(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(HostError) as caught:
-        probe("tcg")
-    assert caught.value.code == "host.tool-missing"
+        choose(wanted)
+    assert (caught.value.code, caught.value.status) == ("host.tool-missing", 3)
+    assert "qemu-system-x86" in caught.value.hint

@@ -59,7 +59,7 @@ def test_os_release_is_read_as_a_shell_would() -> None:
 
 
 def test_the_templates_of_the_sources_name_the_security_suite() -> None:
-    from factory.bases.scratch import source_lines
+    from factory.mirror import source_lines
 
     lines = source_lines("bookworm", "http://a/debian", "http://a/debian-security")
     assert lines[0] == "deb http://a/debian bookworm main"

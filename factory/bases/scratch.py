@@ -9,16 +9,13 @@ instead of an init, so no service ever starts and the base holds no log, key, le
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory import disk, ext4, mirror
+from factory import debian_files, disk, ext4, mirror
 from factory.console import Console
 from factory.errors import BaseError, HostError
 from factory.hypervisor.accelerator import Accelerator
@@ -30,7 +27,6 @@ FORMAT = 4  # part of the cache key: raise it when the same definition gives ano
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
-DONE = "FACTORY-BASE-DONE"
 
 PACKAGES = [
     *("linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "libpam-systemd", "dbus", "udev"),
@@ -93,12 +89,12 @@ def build(
 def _bootstrap(suite: str, source: mirror.Mirror, tree: Path) -> None:
     """The packages of the base and all they need, as a tar of the root file system."""
     early = tree.with_name("early.tar")
-    early.write_bytes(_tar(EARLY_FILES))
+    early.write_bytes(debian_files.archive(debian_files.EARLY))
     argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(_packages(suite))}"]
     argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
     argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
     argv += [f"--keyring={source.keyring}", f"--essential-hook=tar-in {early} /"]
-    argv += [suite, tree, *source_lines(suite, source.uri, source.security_uri)]
+    argv += [suite, tree, *mirror.source_lines(suite, source.uri, source.security_uri)]
     environment = {"TMPDIR": str(tree.parent)} if os.geteuid() == 0 else {}
     try:
         run(argv, reason="to build a base image from the Debian archive", env=environment, timeout=3600)
@@ -158,15 +154,6 @@ def _has_netplan(suite: str) -> bool:
     return suite not in ("bullseye", "bookworm")
 
 
-def source_lines(suite: str, uri: str, security_uri: str) -> list[str]:
-    """The lines of a sources.list for *suite*."""
-    return [
-        f"deb {uri} {suite} main",
-        f"deb {uri} {suite}-updates main",
-        f"deb {security_uri} {suite}-security main",
-    ]
-
-
 def _read_tree(tree: Path, work: Path) -> tuple[dict[str, object], Path, Path]:
     """The list of packages, and the kernel and initrd copied out of the tar for the direct boot."""
     kernel, initrd = work / "vmlinuz", work / "initrd"
@@ -220,7 +207,7 @@ def _lay_out(raw: Path) -> None:
 def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
     """Unpack the tar and write it into the root partition; an ordinary user does both as root of a user name space."""
     late = work / "late.tar"
-    late.write_bytes(_tar(late_files(suite)))
+    late.write_bytes(debian_files.archive(debian_files.late(suite, netplan=_has_netplan(suite))))
     root = work / "root"
     blocks = (SIZE - ROOT_START - MIB) // 1024  # the backup GPT lies in the last MiB
     script = (
@@ -257,10 +244,12 @@ def _install_boot_loader(
             kernel=DirectKernel(kernel, initrd, "root=LABEL=root rw console=ttyS0,115200 init=/factory-first-boot"),
         )
         with hypervisor.machine(spec) as machine:
-            machine.wait_until(lambda: DONE in log.read_text(errors="replace"), "the end of grub's installation")
+            machine.wait_until(
+                lambda: debian_files.DONE in log.read_text(errors="replace"), "the end of grub's installation"
+            )
             machine.wait_for_end()
     text = log.read_text(errors="replace")
-    result = re.search(rf"{DONE} (\d+)", text)
+    result = re.search(rf"{debian_files.DONE} (\d+)", text)
     if result is None or result.group(1) != "0":
         raise BaseError(
             "grub could not be installed into the base image",
@@ -269,111 +258,3 @@ def _install_boot_loader(
             output=text[-3000:],
             code="base.boot-loader",
         )
-
-
-def _tar(files: Mapping[str, File]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, file in files.items():
-            header = tarfile.TarInfo(name)
-            header.mode = file.mode
-            if file.link:
-                header.type, header.linkname = tarfile.SYMTYPE, file.link
-            header.size = len(file.text.encode())
-            archive.addfile(header, io.BytesIO(file.text.encode()))
-    return buffer.getvalue()
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of ours inside the base: its text (or where it links to) and mode."""
-
-    text: str = ""
-    mode: int = 0o644
-    link: str = ""
-
-
-EARLY_FILES = {
-    "etc/fstab": File("LABEL=root / ext4 defaults,discard,errors=remount-ro 0 1\n"),
-    "etc/initramfs-tools/conf.d/resume": File("RESUME=none\n"),
-    "etc/kernel-img.conf": File("do_symlinks = no\n"),
-}
-NETPLAN_FILES = {
-    "etc/netplan/90-default.yaml": File(
-        "# DHCP on any NIC, also without cloud-init\nnetwork:\n  version: 2\n  ethernets:\n"
-        '    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}\n'
-        '    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}\n',
-        0o600,
-    ),
-    "etc/resolv.conf": File(link="../run/systemd/resolve/stub-resolv.conf"),
-}
-FIRST_BOOT = f"""#!/bin/sh
-# Runs once instead of init, in the direct-kernel boot that makes this disk boot by itself. It removes itself.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-if [ "$0" = /factory-first-boot ]; then
-    # A deleted file that still runs would keep / from going read-only.
-    mountpoint -q /run || mount -t tmpfs tmpfs /run
-    cp "$0" /run/first-boot
-    exec /bin/sh /run/first-boot
-fi
-exec </dev/null >/dev/console 2>&1
-finish() {{
-    status=$?
-    trap - EXIT
-    echo "{DONE} $status"
-    sync
-    echo 1 >/proc/sys/kernel/sysrq
-    echo o >/proc/sysrq-trigger
-    while :; do :; done
-}}
-trap finish EXIT
-set -ex
-mountpoint -q /proc || mount -t proc proc /proc
-mountpoint -q /sys || mount -t sysfs sysfs /sys
-mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
-mount -t tmpfs tmpfs /tmp
-root=$(findmnt -n -o SOURCE /)
-disk=/dev/$(lsblk -n -o PKNAME "$root")
-esp=$(lsblk -n -r -o PATH,PARTTYPE "$disk" | awk '$2 == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" {{print $1}}')
-mkfs.vfat -F 32 -n ESP "$esp"
-mkdir -p /boot/efi
-echo "LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10s 0 2" >>/etc/fstab
-mount "$esp" /boot/efi
-grub-install --target=i386-pc "$disk"
-grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot || \\
-    grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram
-update-grub
-umount /tmp
-rm -f /factory-first-boot /var/log/*.log
-rm -rf /var/log/journal/* /var/cache/debconf/*-old
-umount /boot/efi
-fstrim / || true
-mount -o remount,ro /
-set +x
-"""
-
-
-def late_files(suite: str) -> dict[str, File]:
-    """What is written over the packages' files: the distribution's public defaults, and nothing of this host."""
-    uris = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
-    network = NETPLAN_FILES if _has_netplan(suite) else {}
-    return network | {
-        "etc/apt/sources.list": File("\n".join(source_lines(suite, *uris)) + "\n"),
-        "etc/machine-id": File("", 0o444),
-        "var/lib/dbus/machine-id": File(link="/etc/machine-id"),
-        "etc/hosts": File(
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-            "ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-        ),
-        # Behind the 50-cloud-init.conf that cloud-init writes when an instance's user-data asks for passwords: sshd
-        # takes the first value that it reads.
-        "etc/ssh/sshd_config.d/90-image.conf": File("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"),
-        "etc/default/locale": File("LANG=C.UTF-8\n"),
-        "etc/cloud/cloud.cfg.d/01_image.cfg": File(
-            "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: true\napt:\n  preserve_sources_list: true\n"
-        ),
-        "etc/default/grub.d/50_image.cfg": File(
-            'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"\nGRUB_TIMEOUT=1\nGRUB_DISABLE_OS_PROBER=true\n'
-        ),
-        "factory-first-boot": File(FIRST_BOOT, 0o755),
-    }

@@ -49,9 +49,13 @@ class Accelerator:
 
 
 def choose(wanted: str = "auto") -> Accelerator:
-    """The accelerator for *wanted* (``auto``, ``kvm`` or ``tcg``); ``kvm`` refuses to fall back."""
+    """The accelerator for *wanted* (``auto``, ``kvm`` or ``tcg``); ``kvm`` refuses to fall back.
+
+    Raises HostError, without QEMU in any case: better now than after the minutes in which a base is made.
+    """
     if wanted not in ("auto", "kvm", "tcg"):
         raise UsageError(f"{wanted!r} is no accelerator", hint="Choose auto, kvm or tcg", code="usage.accelerator")
+    _qemu()
     if wanted == "tcg":
         return Accelerator("tcg", "asked for")
     reason, fix = _why_not_kvm()
@@ -112,7 +116,7 @@ def probe_sector() -> bytes:
 
 def probe(name: str) -> bool:
     """Whether a guest really runs with the accelerator *name*, in a QEMU that runs as it does in a build."""
-    qemu = find(QEMU, reason="to run virtual machines", package="qemu-system-x86")
+    qemu = _qemu()
     with tempfile.NamedTemporaryFile(suffix=".raw") as disk, Path(disk.name).open("rb") as reading:
         disk.write(probe_sector())
         disk.flush()
@@ -136,6 +140,10 @@ def probe(name: str) -> bool:
         except subprocess.TimeoutExpired:
             return False
     return done.returncode == PROBE_STATUS
+
+
+def _qemu() -> str:
+    return find(QEMU, reason="to run virtual machines", package="qemu-system-x86")
 
 
 def _as_account() -> dict[str, Any]:

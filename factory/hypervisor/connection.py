@@ -46,7 +46,7 @@ class Connection:
             address = f"qemu:///embed?root={root}"
         else:
             _refuse_remote(uri)
-        with self.errors("open libvirt", HostError), _at_home_in(root):
+        with self.errors("be opened", HostError), _at_home_in(root):
             self._handle = self._libvirt.open(address)
         if root and self.embedded and known:
             with self.errors("ask QEMU what it can do", HostError):
@@ -73,7 +73,7 @@ class Connection:
 
     def versions(self) -> dict[str, str]:
         """The versions of libvirt and of QEMU as libvirt sees it."""
-        with self.errors("ask libvirt for its version", HostError):
+        with self.errors("tell its version", HostError):
             return {
                 "libvirt": _dotted(self._handle.getLibVersion()),
                 "qemu": _dotted(self._handle.getVersion()),
@@ -107,8 +107,8 @@ class Connection:
 
 
 def _load(root: Path | None) -> Any:
-    # libvirt reads these when it is loaded; without them the embedded driver writes on our standard error.
-    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{root}/libvirt.log" if root else "4:stderr")
+    # libvirt reads this when it is loaded; without it, it writes on our standard error.
+    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{root}/libvirt.log" if root else "4:file:/dev/null")
     try:
         import libvirt
     except ImportError as error:
@@ -222,6 +222,8 @@ def _refuse_remote(uri: str) -> None:
 def _hint(text: str, uri: str) -> str:
     if "Failed to connect socket" in text:
         return f"Is the daemon behind {uri} running, and may you use it? Without --connect no daemon is needed"
+    if "no connection driver" in text:
+        return "Run 'make setup' to install the QEMU driver of libvirt"
     if "Permission denied" in text:
         return "Run 'factory doctor' to see which file or device is meant and how to open it"
     if "Cannot find" in text or "no emulator" in text.lower() or "Unable to find" in text:

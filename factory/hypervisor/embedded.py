@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from factory import ledger, settings
+from factory.hypervisor import reaper
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.enclosure import Enclosure
 from factory.hypervisor.watcher import Watcher, end_all
@@ -57,6 +58,7 @@ def _start(kvm: bool) -> Embedded:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         enclosure = Enclosure(folder, kvm=kvm)
         undo.callback(enclosure.close)
+        reaper.start()
         watcher = Watcher(enclosure.work)
         undo.callback(watcher.close)
         opened = Connection(URI, enclosure.work, enclosure.account, settings.cache_dir() / "libvirt")

@@ -102,14 +102,19 @@ class Enclosure:
 
     def _short(self, work: Path) -> Path:
         """A name for *work* that suits libvirt: short for its sockets, and plain, for it lands in URIs and lists."""
-        if len(os.fsencode(work)) <= 60 and PLAIN.fullmatch(str(work)):
+        if _suits(work, 60):
             return work
-        base = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-        if not base.is_absolute() or not os.access(base, os.W_OK | os.X_OK):
-            base = Path(tempfile.gettempdir())
-        self._link = base / f"image-factory-{secrets.token_hex(4)}"
+        places = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108
+        usable = [Path(each) for each in places if _suits(Path(each), 35) and os.access(each, os.W_OK | os.X_OK)]
+        if not usable:
+            return work
+        self._link = usable[0] / f"image-factory-{secrets.token_hex(4)}"
         self._link.symlink_to(work)
         return self._link
+
+
+def _suits(path: Path, length: int) -> bool:
+    return path.is_absolute() and len(os.fsencode(path)) <= length and bool(PLAIN.fullmatch(str(path)))
 
 
 def account() -> str:

@@ -11,7 +11,6 @@ import shlex
 from typing import ClassVar
 
 from factory import mirror
-from factory.bases.scratch import source_lines
 from factory.errors import StepFailed
 from factory.provision.session import FOLDER, Session
 
@@ -50,7 +49,9 @@ class System:
         if self._session.base_kind == "scratch":
             suite = self._release.get("VERSION_CODENAME", "")
             found = mirror.debian_mirror(suite)
-            text = "\n".join(source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri)))
+            text = "\n".join(
+                mirror.source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri))
+            )
             self._session.guest.put_bytes(f"{text}\n".encode(), SOURCES, 0o644)
             lines.append(f'Dir::Etc::SourceList "{SOURCES}";')
         self._session.guest.put_bytes(("\n".join(lines) + "\n").encode(), CONFIG, 0o644)
