@@ -105,6 +105,14 @@ def _bootstrap(suite: str, source: mirror.Mirror, tree: Path) -> None:
 
 
 def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:
+    if re.search(r"404 +Not Found", output):
+        return BaseError(
+            f"the Debian archive names packages of {suite} that it does not have",
+            cause=f"The mirror {source.uri} (from {source.source}) is being updated, or the release has been moved away",
+            hint="Try again in an hour, or name another mirror in FACTORY_MIRROR",
+            output=output,
+            code="base.archive-incomplete",
+        )
     if re.search(
         r"Could not resolve|Failed to fetch|Could not connect|Connection (?:failed|refused|timed out)", output
     ):
