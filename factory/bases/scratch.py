@@ -108,7 +108,7 @@ def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseErro
     if re.search(r"404 +Not Found", output):
         return BaseError(
             f"the Debian archive names packages of {suite} that it does not have",
-            cause=f"The mirror {source.uri} (from {source.source}) is being updated, or the release has been moved away",
+            cause=f"The mirror {source.uri} ({source.source}) is being updated, or the release has moved away",
             hint="Try again in an hour, or name another mirror in FACTORY_MIRROR",
             output=output,
             code="base.archive-incomplete",
