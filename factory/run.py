@@ -21,6 +21,8 @@ from typing import IO
 
 from factory.errors import CommandFailed, HostError
 
+AS_NAMESPACE_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
+"""Before an argv: an ordinary user is root there, over files of that user's own subordinate ids."""
 TAIL = 4000  # characters of output kept in an error
 
 
@@ -37,7 +39,7 @@ class Completed:
 
 def find(program: str, *, reason: str, package: str = "") -> str:
     """The path of *program*, or a HostError that says what it is needed for and which package has it."""
-    search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+    search = _search_path()
     path = shutil.which(program, path=search)
     if path is None:
         raise HostError(
@@ -48,10 +50,15 @@ def find(program: str, *, reason: str, package: str = "") -> str:
     return path
 
 
+def _search_path() -> str:
+    """Where programs are: an ordinary user's PATH lacks the sbin folders on Debian."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: ours, in the C locale, with UTF-8 for names of files."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_") and key != "LANGUAGE"}
-    return kept | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"} | dict(extra or {})
+    return kept | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PATH": _search_path()} | dict(extra or {})
 
 
 def run(

@@ -128,6 +128,8 @@ def _plant(guest: SshGuest, files: dict[str, str]) -> list[str]:
         (root / name).chmod(0o700)
     for name in ("tmp", "var/tmp"):
         (root / name).chmod(0o1777)
+    with contextlib.suppress(FileNotFoundError):  # where /usr/bin/awk leads to
+        shutil.copytree("/etc/alternatives", root / "etc/alternatives", symlinks=True)
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

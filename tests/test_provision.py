@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from factory.console import Console
 from factory.errors import FactoryError, MachineError, StepFailed
 from factory.provision import copy, packages, run_steps, shell
 from factory.provision.session import FOLDER, Session
-from factory.recipe import Recipe, load_recipe
+from factory.recipe import CopyStep, Recipe, copied, load_recipe
 from tests.ssh_guest import SshGuest, ssh_guest
 
 pytestmark = [
@@ -39,7 +40,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshGuest]:
         yield running
 
 
-def recipe_of(folder: Path, steps: str, settings: Mapping[str, str] | None = None, **files: str) -> Recipe:
+def recipe_of(folder: Path, steps: str, *, values: Any = None, **files: str) -> Recipe:
     recipes = folder / "recipes"
     (recipes / "case").mkdir(parents=True)
     (recipes / "case.yaml").write_text(RECIPE.format(steps=steps))
@@ -47,7 +48,7 @@ def recipe_of(folder: Path, steps: str, settings: Mapping[str, str] | None = Non
         file = recipes / "case" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return load_recipe(str(recipes / "case.yaml"), settings=settings or {})
+    return load_recipe(str(recipes / "case.yaml"), settings=values or {})
 
 
 def run(guest: SshGuest, recipe: Recipe, console: Console | None = None) -> None:
@@ -79,7 +80,7 @@ def test_shell_sees_the_values_as_they_are_and_not_on_a_command_line(guest: SshG
 )
 def test_a_hostile_value_is_only_a_value(guest: SshGuest, tmp_path: Path, value: str) -> None:
     step = '  - shell: {run: "printf %s \\"$greeting\\" > /var/said", environment: {OTHER: "$(touch /var/pwned)"}}\n'
-    run(guest, recipe_of(tmp_path, step, {"greeting": value}))
+    run(guest, recipe_of(tmp_path, step, values={"greeting": value}))
     assert guest.path("/var/said").read_text() == value
     assert not guest.path("/var/pwned").exists()
 
@@ -93,7 +94,7 @@ def test_a_secret_stands_on_no_command_line_and_in_no_file_afterwards(guest: Ssh
       test "$token" = correct-horse-battery
   - shell: ls /run/factory > /var/listed
 """
-    run(guest, recipe_of(tmp_path, step, {"token": secret}))
+    run(guest, recipe_of(tmp_path, step, values={"token": secret}))
     assert "dropbear" in guest.path("/var/lines").read_text()  # it did see the others
     assert secret not in guest.path("/var/lines").read_text()
     assert guest.path("/var/modes").read_text() == "600 root\n700 root\n"
@@ -122,7 +123,14 @@ def test_a_step_that_is_killed_is_told_so(guest: SshGuest, tmp_path: Path) -> No
 
 
 def test_a_guest_that_goes_away_in_a_step_is_told_with_its_last_words(guest: SshGuest, tmp_path: Path) -> None:
-    step = "  - shell: |\n      echo last words\n      sleep 0.3\n      kill -9 $PPID\n      sleep 60\n"
+    step = """\
+  - shell: |
+      echo last words
+      sleep 0.3
+      read -r pid name state server rest </proc/$PPID/stat
+      kill -9 $server
+      sleep 60
+"""
     with pytest.raises(MachineError) as caught:
         run(guest, recipe_of(tmp_path, step))
     assert caught.value.code == "machine.connection-lost"
@@ -133,7 +141,9 @@ def test_a_guest_that_goes_away_in_a_step_is_told_with_its_last_words(guest: Ssh
 def test_what_a_step_prints_is_shown_and_its_secrets_are_not(guest: SshGuest, tmp_path: Path) -> None:
     stream = io.StringIO()
     console = Console.create(stream=stream)
-    recipe = recipe_of(tmp_path, '  - shell: echo "out $token"; echo err >&2\n', {"token": "correct-horse-battery"})
+    recipe = recipe_of(
+        tmp_path, '  - shell: echo "out $token"; echo err >&2\n', values={"token": "correct-horse-battery"}
+    )
     for secret in recipe.secrets:
         console.redact(secret)
     run(guest, recipe, console)
@@ -227,7 +237,9 @@ def test_a_file_that_cannot_be_read_is_no_success(
 ) -> None:
     """Between the check of the recipe's files and their copying, one is removed."""
     recipe = recipe_of(tmp_path, "  - copy: {source: site, destination: /var/x}\n", **{"site/a": "1", "site/b": "2"})
-    found = copy.copied(recipe, recipe.provision[0])  # type: ignore[arg-type]
+    step = recipe.provision[0]
+    assert isinstance(step, CopyStep)
+    found = copied(recipe, step)
     monkeypatch.setattr(copy, "copied", lambda *_: found)
     (recipe.folder / "site/b").unlink()
     with pytest.raises(StepFailed) as caught:

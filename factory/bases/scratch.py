@@ -21,9 +21,9 @@ from factory.errors import BaseError, HostError
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
-from factory.run import run
+from factory.run import AS_NAMESPACE_ROOT, run
 
-FORMAT = 4  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 5  # part of the cache key: raise it when the same definition gives another image
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
@@ -213,24 +213,28 @@ def _lay_out(raw: Path) -> None:
 
 
 def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
-    """Unpack the tar and write it into the root partition; an ordinary user does both as root of a user name space."""
+    """Unpack the tar and write it into the root partition; an ordinary user does both as root of a user name space.
+
+    Device nodes, which such a root may not make, are left out: the kernel's devtmpfs covers them at every boot.
+    """
     late = work / "late.tar"
     late.write_bytes(debian_files.archive(debian_files.late(suite, netplan=_has_netplan(suite))))
     root = work / "root"
     blocks = (SIZE - ROOT_START - MIB) // 1024  # the backup GPT lies in the last MiB
     script = (
-        'set -e; mkdir "$1"; tar -x -p --numeric-owner --xattrs --xattrs-include="*" -C "$1" -f "$2"; '
+        'set -e; mkdir "$1"; trap \'rm -rf "$1"\' EXIT; '
+        'tar -x -p --numeric-owner --xattrs --xattrs-include="*" --exclude="./dev/*" -C "$1" -f "$2"; '
         'cd "$1"; rm -f etc/hostname etc/resolv.conf etc/machine-id var/lib/dbus/machine-id etc/ssh/ssh_host_* '
         "var/lib/systemd/random-seed etc/.pwd.lock; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin "
         "var/log/apt var/log/*.log "
         "var/cache/debconf/*-old var/lib/dpkg/*-old var/cache/ldconfig/aux-cache tmp/* var/tmp/*; "
         'tar -x -p --numeric-owner -C . -f "$3"; cd /; '
-        'mke2fs -q -F -t ext4 -O "$4" -L root -I 256 -m 1 -d "$1" -E "$5" "$6" "$7"; rm -rf "$1"'
+        'mke2fs -q -F -t ext4 -O "$4" -L root -I 256 -m 1 -d "$1" -E "$5" "$6" "$7"'
     )
     argv: list[str | Path] = ["sh", "-c", script, "fill", root, tree, late, EXT4_FEATURES]
     argv += [f"offset={ROOT_START},lazy_itable_init=0,lazy_journal_init=0,nodiscard", raw, str(blocks)]
     if os.geteuid() != 0:
-        argv = ["unshare", "--user", "--map-root-user", "--map-auto", "--", *argv]
+        argv = [*AS_NAMESPACE_ROOT, *argv]
     run(argv, reason="to write the base's file system", timeout=600)
 
 

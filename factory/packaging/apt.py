@@ -19,6 +19,7 @@ CONFIG = f"{FOLDER}/apt.conf"
 SOURCES = f"{FOLDER}/sources.list"
 KEYRINGS = "/etc/apt/keyrings"
 LOCK_SECONDS = 600
+RETRIES = 3
 
 
 class System:
@@ -35,7 +36,9 @@ class System:
         """Write the configuration of this build below /run."""
         lines = [
             'Acquire::Languages "none";',
-            'Acquire::Retries "3";',
+            f'Acquire::Retries "{RETRIES}";',
+            # Lists that could not be fetched are only a warning otherwise: security updates would quietly be missed.
+            'APT::Update::Error-Mode "any";',
             'Acquire::http::Timeout "60";',
             f'DPkg::Lock::Timeout "{LOCK_SECONDS}";',
             'DPkg::Options { "--force-unsafe-io"; "--force-confdef"; "--force-confold"; };',

@@ -73,7 +73,7 @@ class Session:
             raise
         if result.status != 0:
             last = next((text for text in reversed(recent) if text.strip()), "")
-            killed = result.status == -1
+            killed = result.status in (-1, 137)  # 137: by SIGKILL, as a shell in between tells it
             raise StepFailed(
                 f"{where} was killed by a signal" if killed else f"{where} failed with status {result.status}",
                 cause=f"It last said: {last}" if last else "It said nothing",

@@ -1,0 +1,188 @@
+"""The serial console: dead boots are recognised by their words, and boots that are well are left alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from factory.hypervisor.console_watch import ConsoleWatch, clean
+from tests.consoles import ALIVE, DEATHS, LINUX, SEABIOS
+
+CASES = [(code, text) for code, texts in DEATHS.items() for text in texts]
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> ConsoleWatch:
+    return ConsoleWatch(tmp_path / "console.log")
+
+
+def write(console: ConsoleWatch, text: str | bytes) -> None:
+    with console.path.open("ab") as file:
+        file.write(text.encode() if isinstance(text, str) else text)
+
+
+@pytest.mark.parametrize(("code", "text"), CASES, ids=[f"{code}-{number}" for number, (code, _) in enumerate(CASES)])
+def test_a_dead_boot_has_its_name(console: ConsoleWatch, code: str, text: str) -> None:
+    write(console, SEABIOS + text)
+    console.read()
+    death = console.death()
+    assert death is not None
+    sign, line = death
+    assert sign.code == code
+    assert line and line.isprintable()
+    assert sign.cause and sign.hint
+
+
+@pytest.mark.parametrize(("code", "text"), CASES, ids=[f"{code}-{number}" for number, (code, _) in enumerate(CASES)])
+def test_so_it_has_when_it_comes_byte_by_byte(console: ConsoleWatch, code: str, text: str) -> None:
+    for byte in (SEABIOS + text)[-700:].encode():
+        write(console, bytes([byte]))
+        console.read()
+    death = console.death()
+    assert death is not None and death[0].code == code
+
+
+@pytest.mark.parametrize("text", ALIVE, ids=["debian", "dracut", "uefi", "nothing"])
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_a_boot_that_is_well_is_left_alone(console: ConsoleWatch, text: str, size: int) -> None:
+    data = text.encode()
+    for start in range(0, len(data), size):
+        write(console, data[start : start + size])
+        console.read()
+        assert console.death() is None, console.last_line()
+
+
+def test_the_line_of_a_death_is_whole_once_it_has_come(console: ConsoleWatch) -> None:
+    write(console, "[ 2.4] Kernel panic - not syncing: VF")
+    console.read()
+    write(console, "S: Unable to mount root fs\r\n[ 2.5] CPU: 0\r\n")
+    console.read()
+    death = console.death()
+    assert death is not None
+    assert death[1] == "[ 2.4] Kernel panic - not syncing: VFS: Unable to mount root fs"
+
+
+def test_a_death_is_not_forgotten_while_the_guest_goes_on_talking(console: ConsoleWatch) -> None:
+    write(console, LINUX + "Kernel panic - not syncing: x\r\n" + "[ 3.0] and more, and more\r\n" * 100_000)
+    console.read()
+    death = console.death()
+    assert death is not None and death[0].code == "machine.kernel-panic"
+
+
+def test_a_restart_forgets(console: ConsoleWatch) -> None:
+    write(console, LINUX + "Kernel panic - not syncing: x\r\n")
+    console.restart()
+    assert console.death() is None
+    assert not console.mentions("Linux version")
+    write(console, LINUX)
+    assert console.mentions("nothing of the kind", "Linux version")
+
+
+# -- the text
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("\x1b[0;1;31mFAILED\x1b[0m\r\n", "FAILED\n"),
+        ("\x1bc\x1b[?7l\x1b[2Jx", "x"),
+        ("a\x1b(Bb\x1b)0c\x1b=d\x1b>e", "abcde"),
+        ("\x1b]0;title\x07x\x1b]3008;start=1;user=root\x1b\\y", "xy"),
+        ("\x1bP+q6e616d65\x1b\\x", "x"),
+        ("\x1b[38;2;1;2;3mx\x1b[>0cy\x1b[ q", "xy"),
+        ("one\rtwo\r\nthree\n", "one\ntwo\nthree\n"),
+        ("a\x00b\x07c\x7fd\x9be\x85f", "abcdef"),
+        ("tab\tstays, ünïcödé 🐧 too", "tab\tstays, ünïcödé 🐧 too"),
+    ],
+)
+def test_control_sequences_are_taken_out(console: ConsoleWatch, raw: str, text: str) -> None:
+    assert clean(raw) == text
+    pieces = []
+    for byte in raw.encode():
+        write(console, bytes([byte]))
+        pieces.append(console.read())
+    assert "".join(pieces) == text
+
+
+def test_the_last_line_and_the_tail(console: ConsoleWatch) -> None:
+    assert (console.last_line(), console.tail()) == ("", "")
+    write(console, "first\r\n" + "x" * 500 + "\r\n\r\n \r\n")
+    assert console.tail().startswith("first\n")
+    assert console.last_line() == "x" * 200
+    write(console, "y\n" * 5000)
+    assert len(console.tail()) <= 3000
+
+
+def test_silence_is_counted_from_the_last_word(console: ConsoleWatch) -> None:
+    write(console, "x")
+    console.read()
+    time.sleep(0.3)
+    console.read()
+    assert console.silent_for >= 0.3
+    write(console, "x")
+    console.read()
+    assert console.silent_for < 0.2
+
+
+# -- what is hostile
+
+
+def test_a_console_that_is_not_there_yet(tmp_path: Path) -> None:
+    console = ConsoleWatch(tmp_path / "none")
+    assert console.read() == ""
+    assert console.death() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [os.urandom(3_000_000), b"\x1b" * 3_000_000, b"\x1b]" * 1_500_000, b"\x1b[1;" * 700_000, b"x" * 3_000_000],
+    ids=["random", "escapes", "open titles", "open sequences", "one line"],
+)
+def test_binary_rubbish_is_read_quickly_and_kept_small(console: ConsoleWatch, content: bytes) -> None:
+    write(console, content)
+    start = time.monotonic()
+    console.read()
+    assert time.monotonic() - start < 5
+    assert console.death() is None
+    assert len(console.tail()) <= 3000
+    assert len(console._recent) <= 20_000 and len(console._unfinished) < 1000
+    assert console.tail().isprintable() or "\n" in console.tail() or "\t" in console.tail()
+
+
+def test_a_flood_is_read_piece_by_piece_and_nothing_of_it_is_lost(console: ConsoleWatch) -> None:
+    with console.path.open("wb") as file:
+        file.truncate(30_000_000)
+    write(console, "\r\nKernel panic - not syncing: at the end\r\n")
+    start = time.monotonic()
+    rounds = 0
+    while console.death() is None:
+        console.read()
+        rounds += 1
+        assert rounds < 20
+    assert rounds > 3
+    assert time.monotonic() - start < 10
+
+
+def test_two_threads_read_each_word_once(console: ConsoleWatch) -> None:
+    words = [f"word-{number}\n" for number in range(2000)]
+    heard: list[str] = []
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.is_set():
+            heard.append(console.read())
+
+    threads = [threading.Thread(target=listen) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for word in words:
+        write(console, word)
+    time.sleep(0.2)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert sorted("".join(heard).split()) == sorted(word.strip() for word in words)
