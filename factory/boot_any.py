@@ -35,7 +35,7 @@ def test_image(
 ) -> tuple[boot_test.Outcome, Findings]:
     """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such
     file."""
-    if not image.is_file():
+    if not _is_file(image):
         raise UsageError(f"there is no image {image}", hint="Check the path", code="usage.no-such-file")
     chosen = accelerators.choose(accelerator)
     found = image_format.detect(image, failure=ImageRefused, shown=str(image))
@@ -74,6 +74,13 @@ def test_image(
         }
     )
     return outcome, document
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that is closed
+        return False
 
 
 def _looked_into(image: Path, work: Path) -> tuple[bool, str]:

@@ -95,15 +95,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="In place of out.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"factory {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="json: one event a line.")] = LogFormat.text,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"factory {__version__}")
-        raise typer.Exit
     global _log_format
     _log_format = context.obj = log_format.value
 
@@ -155,7 +160,7 @@ def build(
 
     options = Options(
         accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
-        connect=connect or settings.value("FACTORY_CONNECT"),
+        connect=_libvirt(connect),
         boot_test=boot_test.value,
         output=output,
         offline=offline,
@@ -200,6 +205,16 @@ def build(
         if len(plans) > 1:
             raise typer.Exit(failure.status)
         raise failure
+
+
+def _libvirt(connect: str) -> str:
+    """The address of libvirt; one that is not of this host is refused before any work is done."""
+    from factory import settings
+    from factory.hypervisor.connection import require_local
+
+    uri = connect or settings.value("FACTORY_CONNECT")
+    require_local(uri)
+    return uri
 
 
 def _safe(error: FactoryError, console: Console) -> dict[str, object]:
@@ -283,7 +298,7 @@ def test(
         user=user,
         mode="quick" if boot_test is BootTestMode.quick else "full",
         accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
-        connect=connect or settings.value("FACTORY_CONNECT"),
+        connect=_libvirt(connect),
         logs=logs,
         console=console,
     )
@@ -399,7 +414,7 @@ def _make_base(context: typer.Context, name: str, accel: Accelerator | None, con
             update=update,
             console=console,
             accelerator=accelerator.choose(accel.value if accel else settings.value("FACTORY_ACCEL")),
-            connect=connect or settings.value("FACTORY_CONNECT"),
+            connect=_libvirt(connect),
         )
         if base.cached:
             stage.cached(base.why)

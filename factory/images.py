@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from factory.errors import FactoryError, UsageError
+from factory.files import touching
 from factory.manifest import Manifest, read_manifest
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -51,7 +53,9 @@ class Image:
 def builds(output: Path) -> list[Image]:
     """Every whole build below *output*, by recipe and time; what cannot be read is left out."""
     found = []
-    for folder in sorted(output.glob("*/*")):
+    with touching(output, "Looking for builds"):
+        folders = sorted(output.glob("*/*"))
+    for folder in folders:
         if not BUILD_ID.fullmatch(folder.name) or folder.is_symlink():
             continue
         try:
@@ -65,10 +69,11 @@ def builds(output: Path) -> list[Image]:
 
 def show(build: str, output: Path) -> Manifest:
     """The manifest of *build*: a directory, a build id, or a recipe's name for its latest build."""
-    places = [Path(build), output / build / "latest", *output.glob(f"*/{build}")] if build.strip("./") else []
-    for place in places:
-        if (place / "manifest.json").is_file():
-            return read_manifest(place)
+    with contextlib.suppress(OSError):  # a name that is too long for a file is no build either
+        places = [Path(build), output / build / "latest", *output.glob(f"*/{build}")] if build.strip("./") else []
+        for place in places:
+            if (place / "manifest.json").is_file():
+                return read_manifest(place)
     raise UsageError(
         f"there is no build {build!r} below {output}",
         hint="'factory images list' shows them",

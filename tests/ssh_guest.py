@@ -79,15 +79,23 @@ def needs_server() -> None:
 
 @contextlib.contextmanager
 def ssh_guest(
-    root: Path, files: dict[str, str] | None = None, *, host_key_type: str = "ed25519", passwords: bool = False
+    root: Path,
+    files: dict[str, str] | None = None,
+    *,
+    executable: tuple[str, ...] = (),
+    host_key_type: str = "ed25519",
+    passwords: bool = False,
 ) -> Iterator[SshGuest]:
     """Run a guest below *root*, a new folder, with *files* in it (paths without a leading /).
 
-    With another *host_key_type* it shows a key of its own; with *passwords* it would take one.
+    Those named in *executable* may be run. With another *host_key_type* it shows a key of its own; with *passwords* it
+    would take one.
     """
     needs_server()
     guest = SshGuest(root)
     names = _plant(guest, FILES | (files or {}))
+    for name in executable:
+        guest.path(name).chmod(0o755)
     _make_host_key(guest, host_key_type)
     environment = os.environ | {"PORT": str(guest.port), "LOG": str(guest.log_file), "LC_ALL": "C.UTF-8"}
     environment["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"

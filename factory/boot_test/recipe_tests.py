@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 
+from factory.errors import MachineError
 from factory.findings import Finding
 from factory.guest import Guest
 from factory.hypervisor.machine import Machine
@@ -40,6 +41,7 @@ for host in ("127.0.0.1", "::1"):
 sys.exit(1)
 """
 PAUSE = 2.0  # seconds between two tries
+PATIENCE = 30.0  # seconds that a try may go on after the test's own time is up
 
 
 def run_tests(recipe: Recipe, guest: Guest, machine: Machine, boot: str, scale: float) -> list[Finding]:
@@ -77,7 +79,13 @@ def _try(test: Test, guest: Guest, machine: Machine, seconds: float) -> tuple[bo
             command, stdin = f"python3 -I - {test.port}", ASK_PORT.encode()
         case CommandTest():
             command, stdin = f"/bin/sh -c {shlex.quote(test.run)}", b""
-    done = guest.run(f"sudo -n {command}", stdin=stdin, check=False, timeout=seconds + 30, alive=machine.check_alive)
+    limit = seconds + PATIENCE
+    try:
+        done = guest.run(f"sudo -n {command}", stdin=stdin, check=False, timeout=limit, alive=machine.check_alive)
+    except MachineError as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return False, f"it did not end within {limit:.0f} s"
+        raise
     printed = (done.stdout + done.stderr).strip()
     if not isinstance(test, CommandTest):
         return done.status == 0, printed or f"status {done.status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -14,7 +15,7 @@ from factory import disk, seed
 from factory.boot_test import assertions
 from factory.boot_test.facts import Facts, gather
 from factory.boot_test.recipe_tests import run_tests
-from factory.errors import FactoryError
+from factory.errors import FactoryError, MachineError
 from factory.findings import Finding
 from factory.guest import Guest
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
@@ -209,7 +210,8 @@ def _reboot(
     test: BootTest, boot: Boot, machine: Machine, login: seed.KeyPair, before: Facts, hypervisor: Hypervisor
 ) -> list[Finding]:
     """Reboot the guest from inside, and look whether it is the same machine and as well as before."""
-    with Guest.connect(machine.spec.ssh_port, test.default_user, login.private_openssh, None) as guest:
+    guest = Guest.connect(machine.spec.ssh_port, test.default_user, login.private_openssh, None)
+    with guest, contextlib.suppress(MachineError):  # it may cut the connection before it has told its status
         guest.run("sudo -n systemctl reboot", check=False)
     machine.console.restart()
     machine.wait_until(

@@ -45,7 +45,7 @@ class Connection:
                 _copy_capabilities(known, root / "cache/qemu/capabilities")
             address = f"qemu:///embed?root={root}"
         else:
-            _refuse_remote(uri)
+            require_local(uri)
         with self.errors("be opened", HostError), _at_home_in(root):
             self._handle = self._libvirt.open(address)
         if root and self.embedded and known:
@@ -208,7 +208,8 @@ def _group_of(account: str) -> str:
     return grp.getgrgid(pwd.getpwnam(account).pw_gid).gr_name
 
 
-def _refuse_remote(uri: str) -> None:
+def require_local(uri: str) -> None:
+    """Raise UsageError when *uri* is no libvirt of this host."""
     parts = urlsplit(uri)
     if parts.netloc or "+" in parts.scheme or parts.scheme != "qemu":
         raise UsageError(

@@ -1,0 +1,236 @@
+"""The command line: what each verb prints where, and how a mistake is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from factory import __version__, build, doctor, errors
+from factory.build import Built, Options
+from factory.console import Console
+from factory.errors import StepFailed
+from factory.findings import Summary
+from factory.plan import Plan
+from tests import command_line
+from tests.command_line import Done
+from tests.recipe_files import HEAD, write
+
+VERBS = ("build", "validate", "plan", "test", "schema", "doctor", "gc", "bases", "images")
+DEEPER = (("bases", "list"), ("bases", "build"), ("bases", "update"), ("images", "list"), ("images", "show"))
+Factory = Callable[..., Done]
+
+
+@pytest.fixture
+def factory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Factory:
+    command_line.own_places(tmp_path, monkeypatch)
+    return command_line.inside(capsys, monkeypatch)
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nonsense",), "No such command 'nonsense'"),
+        (("buidl",), "Did you mean 'build'?"),
+        (("build",), "Missing argument 'RECIPE...'"),
+        (("build", "nginx", "--frobnicate"), "No such option: --frobnicate"),
+        (("build", "nginx", "--accel", "xen"), "'xen' is not one of 'auto', 'kvm', 'tcg'"),
+        (("build", "nginx", "--boot-test", "half"), "'half' is not one of"),
+        (("build", "nginx", "--connect", "qemu+ssh://far/system"), "not supported"),
+        (("build", "nginx", "--set", "greeting"), "--set wants NAME=VALUE"),
+        (("build", "nginx", "--set", "=x"), "--set wants NAME=VALUE"),
+        (("plan", "nginx", "--set", "nope=1"), "the recipe declares no such variable"),
+        (("plan", "ngnix"), "Did you mean nginx?"),
+        (("plan", "no/such/recipe.yaml"), "does not exist"),
+        (("plan", "a" * 300), "There is no recipe"),
+        (("plan", "nginx", "--target", "mgd"), "Did you mean mgc?"),
+        (("validate", "ngnix"), "Did you mean nginx?"),
+        (("test", "/no/such/image"), "there is no image"),
+        (("test", "recipes"), "there is no image"),
+        (("test", "a" * 300), "there is no image"),
+        (("images", "show", "nope"), "there is no build 'nope'"),
+        (("images", "show", "a" * 300), "there is no build"),
+        (("bases", "build", "debain-12"), "debian-12"),
+        (("bases", "frobnicate"), "No such command"),
+        (("schema", "x"), "'x' is not one of 'recipe', 'manifest', 'findings'"),
+        (("schema",), "Missing argument"),
+    ],
+)
+def test_a_mistake_is_told_in_one_paragraph(factory: Factory, words: tuple[str, ...], said: str) -> None:
+    done = factory(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Value error" not in done.stderr and "?." not in done.stderr
+    *faults, paragraph = done.stderr.splitlines()
+    assert re.fullmatch(r"error: \S.*[.?!] \[[a-z]+(\.[a-z-]+)*\]", paragraph), paragraph
+    assert all(re.match(r"\S+: ", fault) for fault in faults) and len(faults) < 2
+
+
+def test_a_secret_given_wrongly_is_not_repeated(factory: Factory) -> None:
+    assert "correct-horse" not in factory("plan", "nginx", "--set", "correct-horse-battery").stderr
+
+
+def test_ten_faults_are_ten_lines(factory: Factory, tmp_path: Path) -> None:
+    faults = (
+        "disk: 1\nmachine: {cpus: no, memory: 1}\nupgrade: perhaps\nnonsense: 1\ntargets: [x y]\n"
+        "provision:\n  - packages: []\n  - copy: {source: gone, destination: relative}\n  - frob: 1\n"
+        "test:\n  - port: 99999\n"
+    )
+    file = write(tmp_path, HEAD + faults)
+    done = factory("validate", file)
+    told = [line for line in done.stderr.splitlines() if line.startswith(f"{file}:")]
+    assert done.returncode == 2
+    assert len(told) >= 10
+    assert f"error: {len(told)} faults in" in done.stderr
+    assert factory("plan", file).stderr == done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.UsageError, 2), (errors.HostError, 3), (errors.BuildError, 4), (errors.CommandFailed, 4),
+        (errors.MachineError, 4), (errors.StepFailed, 4), (errors.BaseError, 4), (errors.ImageRefused, 5),
+        (errors.PublishError, 6),
+    ],
+)  # fmt: skip
+def test_each_error_has_its_status(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch, kind: type[errors.FactoryError], status: int
+) -> None:
+    def fail() -> list[doctor.Check]:
+        raise kind("what", cause="why\x1b[31m", hint="fix", output="line 1\nline 2", code="x.y")
+
+    monkeypatch.setattr(doctor, "examine", fail)
+    done = factory("doctor")
+    assert (done.returncode, done.stdout, kind.status) == (status, "", status)
+    assert done.stderr.splitlines() == ["error: what. why. fix. [x.y]", "    | line 1", "    | line 2"]
+    event = json.loads(factory("--log-format", "json", "doctor").stderr)
+    assert (event["event"], event["code"], event["status"]) == ("error", "x.y", status)
+
+
+# -- help
+
+
+def test_help_names_every_verb_and_every_status(factory: Factory) -> None:
+    done = factory("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = re.findall(r"^  ([a-z]+) {2,}\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert set(VERBS) <= set(listed)
+    for status in ("0 ok", "2 ", "3 ", "4 ", "5 ", "6 ", "130 "):
+        assert status in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("words", [*((verb,) for verb in VERBS), *DEEPER], ids=" ".join)
+def test_every_verb_has_help(factory: Factory, words: tuple[str, ...]) -> None:
+    done = factory(*words, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: factory {' '.join(words)}" in done.stdout
+    assert len(done.stdout.split("\n\n")[1].strip()) > 15  # a sentence about it
+
+
+def test_build_has_the_options_of_the_contract(factory: Factory) -> None:
+    text = factory("build", "--help").stdout
+    for option in ("--target", "--set", "--accel", "--connect", "--offline", "--accept-stale", "--boot-test", "--keep",
+                   "--output", "--json", "--log-format", "--cold", "--no-cache"):  # fmt: skip
+        assert option in text
+
+
+@pytest.mark.parametrize("words", [(), ("bases",), ("images",)], ids=["factory", "bases", "images"])
+def test_without_a_verb_there_is_help_on_standard_error(factory: Factory, words: tuple[str, ...]) -> None:
+    done = factory(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: factory" in done.stderr
+
+
+def test_the_version(factory: Factory) -> None:
+    done = factory("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"factory {__version__}\n", "")
+
+
+# -- results
+
+
+def test_validate(factory: Factory) -> None:
+    done = factory("validate", "nginx", "minimal")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 recipes without a fault\n", "")
+
+
+def test_plan(factory: Factory) -> None:
+    done = factory("plan", "nginx")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "to be made: it is not in the cache" in done.stdout
+    document = json.loads(factory("plan", "nginx", "--json").stdout)
+    assert (document["schema"], document["recipe"]) == (1, "nginx")
+    assert re.fullmatch("[0-9a-f]{64}", document["key"])
+    stages = {stage["stage"] for stage in document["stages"]}
+    assert {"base", "machine", "upgrade", "step 1", "scrub", "image", "test 1"} <= stages
+
+
+@pytest.mark.parametrize("name", ["recipe", "manifest", "findings"])
+def test_schema(factory: Factory, name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(factory("schema", name).stdout))
+
+
+def test_images_of_an_output_that_is_not_there(factory: Factory, tmp_path: Path) -> None:
+    done = factory("images", "list", "--json", "--output", tmp_path / "none")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"schema": 1, "images": []})
+    assert factory("images", "list", "--output", tmp_path / "none").returncode == 0
+
+
+def test_bases_list(factory: Factory) -> None:
+    document = json.loads(factory("bases", "list", "--json").stdout)
+    names = {base["name"]: base for base in document["bases"]}
+    assert {"debian-12", "ubuntu-24.04", "rocky-9"} <= set(names)
+    assert names["debian-12"]["kind"] == "scratch" and names["debian-12"]["cached"] is False
+    assert "not cached" in factory("bases", "list").stdout
+
+
+def test_gc_of_nothing(factory: Factory) -> None:
+    assert json.loads(factory("gc", "--json").stdout) == {"schema": 1, "removed": []}
+
+
+@pytest.fixture
+def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of builds: that of nginx fails with a secret on its lips, any other is a success."""
+
+    def quick(plan: Plan, options: Options, console: Console) -> Built:
+        console.redact("correct-horse-battery")
+        if plan.recipe.name == "nginx":
+            raise StepFailed("step 1 failed", cause="It last said: correct-horse-battery", hint="mend it")
+        out = Path("/out/x")
+        return Built(plan.recipe.name, "id", out, out / "x.qcow2", 5, "a" * 64, Summary.of([]), 1.0)
+
+    monkeypatch.setattr(build, "build", quick)
+
+
+@pytest.mark.usefixtures("quick_builds")
+def test_a_build_prints_its_directory_and_nothing_else(factory: Factory) -> None:
+    done = factory("build", "minimal")
+    assert (done.returncode, done.stdout) == (0, "/out/x\n")
+
+
+@pytest.mark.usefixtures("quick_builds")
+def test_a_failed_build_is_an_error_and_its_json_has_no_secret(factory: Factory) -> None:
+    done = factory("build", "nginx", "--json")
+    (built,) = json.loads(done.stdout)["builds"]
+    assert done.returncode == built["status"] == 4
+    assert built["error"]["code"] == "step.failed"
+    assert "***" in built["error"]["cause"]
+    assert "horse" not in done.stdout + done.stderr
+    assert "error: step 1 failed." in done.stderr
+
+
+@pytest.mark.usefixtures("quick_builds")
+def test_of_several_builds_each_is_told_and_one_that_fails_decides(factory: Factory) -> None:
+    done = factory("build", "nginx", "minimal", "--json")
+    assert [built["status"] for built in json.loads(done.stdout)["builds"]] == [4, 0]
+    assert done.returncode == 4
+    plain = factory("build", "minimal", "nginx")
+    assert (plain.returncode, plain.stdout) == (4, "/out/x\n")
+    assert plain.stderr.count("error: step 1 failed.") == 1

@@ -1,0 +1,178 @@
+"""A real apt in a guest, with a signed archive of our own: installing, upgrading, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from factory.console import Console
+from factory.errors import StepFailed
+from factory.packaging import apt
+from factory.provision import run_steps
+from factory.provision.packages import system_of
+from factory.provision.session import FOLDER, Session
+from factory.recipe import Recipe, load_recipe
+from tests.apt_archive import Archive, Package, archive, guest_files
+from tests.ssh_guest import FILES, SshGuest, ssh_guest
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(os.geteuid() != 0, reason="apt and dpkg are root of the guest with accounts of their own"),
+]
+PASSWD = {"etc/passwd": FILES["etc/passwd"] + "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n"}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    with archive(tmp_path_factory.mktemp("apt") / "archive") as made:
+        made.publish(
+            "stable", Package("hello", "1.0"), Package("other", "1.0"), Package("broken", "1", "echo dying; exit 9")
+        )
+        yield made
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Iterator[SshGuest]:
+    with ssh_guest(tmp_path / "guest", guest_files() | PASSWD) as running:
+        yield running
+
+
+def recipe_of(
+    folder: Path, own: Archive, packages: str, *, uri: str = "", key: str = "", suite: str = "stable"
+) -> Recipe:
+    file = folder / "recipes/case.yaml"
+    (file.parent / "case").mkdir(parents=True)
+    chosen = key or own.key
+    (file.parent / "case/k.asc").write_text(chosen)
+    fingerprint = own.fingerprint
+    if key:
+        from factory.openpgp import fingerprints
+
+        (fingerprint,) = fingerprints(key.encode())
+    file.write_text(
+        "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nrepositories:\n"
+        f"  - {{uri: {uri or own.uri}, suite: {suite}, components: [main], key: k.asc, fingerprint: {fingerprint}}}\n"
+        f"provision:\n  - packages: [{packages}]\n"
+    )
+    return load_recipe(str(file))
+
+
+@contextmanager
+def session_of(guest: SshGuest, recipe: Recipe, base_kind: str = "file") -> Iterator[Session]:
+    with guest.connect() as connected:
+        connected.run(f"install -d -m 0700 {FOLDER}")
+        yield Session(connected, recipe, Console.quiet(), base_kind, lambda: True)
+
+
+def build(guest: SshGuest, recipe: Recipe) -> Session:
+    with session_of(guest, recipe) as session:
+        run_steps(session, Console.quiet())
+        return session
+
+
+def test_a_package_of_a_signed_repository(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, own, "hello, other=1.0")
+    with session_of(guest, recipe) as session:
+        run_steps(session, Console.quiet())
+        names = {package["name"]: package for package in system_of(session).installed()}
+        assert names["hello"] == {"name": "hello", "version": "1.0", "architecture": "all"}
+        assert set(names) == {"hello", "other"}
+    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
+    assert guest.path("/etc/apt/sources.list.d/case-1.sources").read_text() == (
+        f"Types: deb\nURIs: {own.uri}\nSuites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/case-1.asc\n"
+    )
+    assert guest.path("/etc/apt/keyrings/case-1.asc").read_text() == own.key
+    assert guest.path("/etc/apt/keyrings/case-1.asc").stat().st_mode & 0o777 == 0o644
+    # What only the build needs lies in the guest's memory.
+    assert not list(guest.path("/etc/apt/apt.conf.d").glob("*factory*"))
+    assert guest.path("/etc/apt/sources.list").read_text() == ""
+
+
+def test_a_package_that_does_not_exist(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "hello, helo"))
+    assert (caught.value.code, caught.value.status) == ("step.package-unknown", 4)
+    assert "helo" in caught.value.cause
+    assert "step 1 (packages, case.yaml line 8)" in caught.value.message
+    assert not guest.path("/opt/hello").exists()
+
+
+def test_a_version_that_does_not_exist(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "hello=9.9"))
+    assert caught.value.code == "step.package-unknown"
+    assert "9.9" in caught.value.cause
+
+
+def test_a_package_whose_script_fails(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "broken"))
+    assert caught.value.code == "step.failed"
+    assert "dying" in caught.value.output
+
+
+def test_a_key_that_did_not_sign_the_repository(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    stranger, _ = own.new_key("stranger")
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "hello", key=stranger))
+    assert caught.value.code == "step.repository-signature"
+    assert not guest.path("/opt/hello").exists()
+
+
+def test_an_archive_that_does_not_answer_is_told_as_such(
+    guest: SshGuest, own: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """apt-get update calls it a warning; the build would go on with the lists that it has, or with none."""
+    monkeypatch.setattr(apt, "RETRIES", 0)
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "hello", uri="http://127.0.0.1:9"))
+    assert caught.value.code == "step.archive-unreachable"
+    assert "127.0.0.1:9" in caught.value.cause
+
+
+def test_a_suite_that_the_archive_does_not_have(guest: SshGuest, own: Archive, tmp_path: Path) -> None:
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path, own, "hello", suite="stabel"))
+    assert "stabel" in caught.value.output
+
+
+@pytest.mark.parametrize(("which", "versions"), [("all", ["2.0", "2.0"]), ("security", ["2.0", "1.0"])])
+def test_upgrades(guest: SshGuest, tmp_path: Path, which: str, versions: list[str]) -> None:
+    with archive(tmp_path / "archive") as ours:
+        ours.publish("stable", Package("hello", "1.0"), Package("other", "1.0"))
+        recipe = recipe_of(tmp_path, ours, "hello, other")
+        ours.publish("stable-security", Package("hello", "1.0"), origin="Debian-Security")
+        build(guest, recipe)
+        ours.publish("stable", Package("hello", "1.0"), Package("other", "2.0"))
+        ours.publish("stable-security", Package("hello", "2.0"), origin="Debian-Security")
+        security = guest.path("/etc/apt/sources.list.d/case-1.sources")
+        extra = guest.path("/etc/apt/sources.list.d/security.sources")
+        extra.write_text(security.read_text().replace("Suites: stable", "Suites: stable-security"))
+        with session_of(guest, recipe) as session:
+            system_of(session).upgrade(which)
+    assert [guest.path(f"/opt/{name}/version").read_text().strip() for name in ("hello", "other")] == versions
+
+
+def test_what_only_the_build_needs(
+    guest: SshGuest, own: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORY_MIRROR", "http://localhost:3142/debian http://mirror.example/debian-security")
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:3128")
+    with session_of(guest, recipe_of(tmp_path, own, "hello"), "scratch") as session:
+        system_of(session)
+        config = session.guest.run(f"cat {apt.CONFIG}").stdout
+        assert 'Acquire::http::Proxy "http://user:secret@10.0.2.2:3128";' in config
+        assert f'Dir::Etc::SourceList "{apt.SOURCES}";' in config
+        assert session.guest.run(f"cat {apt.SOURCES}").stdout.splitlines() == [
+            "deb http://10.0.2.2:3142/debian bookworm main",
+            "deb http://10.0.2.2:3142/debian bookworm-updates main",
+            "deb http://mirror.example/debian-security bookworm-security main",
+        ]
+        assert session.guest.run(f"stat -c %a {FOLDER}").stdout == "700\n"  # the proxy's password is below it
+        assert session.environment["APT_CONFIG"] == apt.CONFIG
+    everything = [path for path in guest.path("/etc").rglob("*") if path.is_file()]
+    assert not [path for path in everything if "10.0.2.2" in path.read_text(errors="replace")]
