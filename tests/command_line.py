@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from factory import cli
+from factory.cli import root
 
 TOP = Path(__file__).parents[1]
 Done = subprocess.CompletedProcess[str]
@@ -34,8 +35,8 @@ def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """A function that runs the command line in this process; what that changes is put back."""
     monkeypatch.chdir(TOP)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(cli, "_current", None)
-    monkeypatch.setattr(cli, "_log_format", "text")
+    monkeypatch.setattr(root, "_current", None)
+    monkeypatch.setattr(root, "_log_format", "text")
 
     def call(*words: str | Path) -> Done:
         monkeypatch.setattr(sys, "argv", ["factory", *map(str, words)])

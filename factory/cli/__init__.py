@@ -1,0 +1,111 @@
+"""The command line: exit statuses, and the only place that prints an error and exits. Each verb is a module.
+
+Results go to standard output; progress, logs and errors to standard error. Heavy modules are imported by the verb
+that needs them, so that ``factory --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+# isort: off - they register their verbs in the order in which "factory --help" lists them
+from factory.cli import (
+    bases,  # noqa: F401
+    build,  # noqa: F401
+    host,  # noqa: F401
+    images,  # noqa: F401
+    recipes,  # noqa: F401
+    test,  # noqa: F401
+)
+from factory.cli.root import app, close_console, last_console
+from factory.errors import FactoryError, UsageError
+
+# isort: on
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: clean up as for Ctrl-C."""
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(signal.Signals(number).name)
+
+
+def main() -> None:
+    """Run the command line; the exit status says how it ended."""
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without UTF-8 is no reason to fail
+    status = 0
+    try:
+        _run(sys.argv[1:])
+    except typer.Exit as end:
+        status = end.exit_code
+    except FactoryError as error:
+        status = _show(error)
+    except KeyboardInterrupt:
+        close_console()
+        _note("interrupted; everything is cleaned up")
+        status = 130
+    except BrokenPipeError:
+        if not _unread():
+            close_console()
+            raise
+    except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
+        status = _usage(error)
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> None:
+    """Typer's own ``main`` would swallow an interrupt, and any broken pipe."""
+    command = typer.main.get_command(app)
+    with command.make_context("factory", arguments) as context:
+        command.invoke(context)
+
+
+def _unread() -> bool:
+    """Whether it is our standard output that nobody reads any more; then nothing more is written to it."""
+    poll = select.poll()
+    poll.register(1, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left must not fail again at the end of the process
+    return True
+
+
+def _show(error: FactoryError) -> int:
+    console = last_console()
+    console.close()
+    console.error(error)
+    return error.status
+
+
+def _usage(error: Exception) -> int:
+    """The command line's own errors; anything else is a defect and shows its traceback."""
+    show, context = getattr(error, "show", None), getattr(error, "ctx", None)
+    if show is None or not hasattr(error, "format_message"):
+        close_console()
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        show(file=sys.stderr)
+        return 2
+    text = str(error.format_message()).replace("Value error, ", "")
+    path = context.command_path if context else "factory"
+    return _show(UsageError(text, hint=f"'{path} --help' shows how it is used", code="usage.command-line"))
+
+
+def _note(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")

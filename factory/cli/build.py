@@ -1,0 +1,120 @@
+"""``factory build``: recipes become tested images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from factory.cli.options import (
+    Accel,
+    AcceptStale,
+    AsJson,
+    BootTestMode,
+    Connect,
+    Keep,
+    LogFormatHere,
+    Offline,
+    Output,
+    Recipes,
+    Set,
+    Target,
+    libvirt,
+    settings_of,
+)
+from factory.cli.root import app, console_for
+from factory.errors import FactoryError
+
+if TYPE_CHECKING:
+    from factory.console import Console
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    recipes: Recipes,
+    target: Target = [],  # noqa: B006 - typer copies it
+    values: Set = [],  # noqa: B006
+    accel: Accel = None,
+    connect: Connect = "",
+    _cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
+    _no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
+    offline: Offline = False,
+    accept_stale: AcceptStale = False,
+    boot_test: Annotated[
+        BootTestMode, typer.Option("--boot-test", help="quick: one boot; none: not at all.")
+    ] = BootTestMode.full,
+    keep: Annotated[Keep, typer.Option("--keep", help="When the working files of a build stay.")] = Keep.never,
+    output: Output = Path("out"),
+    as_json: AsJson = False,
+    log_format: LogFormatHere = None,
+) -> None:
+    """Build and test images; prints the build directories."""
+    from factory import settings
+    from factory.plan import make_plan
+
+    console = console_for(context, log_format)
+    plans = [make_plan(recipe, settings=settings_of(values), target=target) for recipe in recipes]
+    from factory.build import Options
+    from factory.build import build as run
+
+    options = Options(
+        accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
+        connect=libvirt(connect),
+        boot_test=boot_test.value,
+        output=output,
+        offline=offline,
+        accept_stale=accept_stale,
+        keep=keep.value,
+    )
+    built: list[dict[str, Any]] = []
+    failure: FactoryError | None = None
+    for plan in plans:
+        try:
+            result = run(plan, options, console)
+        except FactoryError as error:
+            built.append({"recipe": plan.recipe.name, "status": error.status, "error": _safe(error, console)})
+            failure = failure or error
+            if len(plans) > 1:
+                console.error(error)
+            continue
+        built.append(
+            {
+                "recipe": result.recipe,
+                "status": 0,
+                "build_id": result.build_id,
+                "directory": str(result.folder),
+                "image": str(result.image),
+                "size": result.size,
+                "sha256": result.sha256,
+                "seconds": round(result.seconds, 1),
+                "findings": result.summary.model_dump(by_alias=True),
+            }
+        )
+    console.chart()
+    if len(plans) > 1:
+        console.summary([["recipe", "result"], *([each["recipe"], _outcome(each)] for each in built)])
+    console.close()
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "builds": built}, indent=2))
+    else:
+        for each in built:
+            if "directory" in each:
+                typer.echo(each["directory"])
+    if failure is not None:
+        if len(plans) > 1:
+            raise typer.Exit(failure.status)
+        raise failure
+
+
+def _safe(error: FactoryError, console: Console) -> dict[str, object]:
+    """*error* as data, without secrets: a step may have printed one as its last word."""
+    return {key: console.safe(each) if isinstance(each, str) else each for key, each in error.as_dict().items()}
+
+
+def _outcome(built: dict[str, Any]) -> str:
+    if built["status"]:
+        return f"failed ({built['error']['code']})"
+    return f"{built['size'] / 1e6:.0f} MB in {built['seconds']:.0f} s"

@@ -1,0 +1,87 @@
+"""What options and arguments of several verbs are: their types, and what their values mean."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory.errors import UsageError
+
+
+class LogFormat(StrEnum):
+    """How progress is written."""
+
+    text = "text"
+    json = "json"
+
+
+class Accelerator(StrEnum):
+    """What runs the guests."""
+
+    auto = "auto"
+    kvm = "kvm"
+    tcg = "tcg"
+
+
+class BootTestMode(StrEnum):
+    """How much is booted."""
+
+    full = "full"
+    quick = "quick"
+    none = "none"
+
+
+class Keep(StrEnum):
+    """When working files stay."""
+
+    on_failure = "on-failure"
+    always = "always"
+    never = "never"
+
+
+class Document(StrEnum):
+    """The documents that have a JSON Schema."""
+
+    recipe = "recipe"
+    manifest = "manifest"
+    findings = "findings"
+
+
+Recipes = Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Names (recipes/<name>.yaml) or paths.")]
+Target = Annotated[
+    list[str], typer.Option("--target", "-t", metavar="T", help="The cloud, in place of the recipe's targets.")
+]
+Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A value for a variable of the recipe.")]
+Accel = Annotated[Accelerator | None, typer.Option("--accel", help="kvm refuses to fall back to tcg.")]
+Connect = Annotated[str, typer.Option("--connect", metavar="URI", help="libvirt; default qemu:///embed, no daemon.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Take bases from the cache only.")]
+AcceptStale = Annotated[bool, typer.Option("--accept-stale", help="Take a base although it is older than its max_age.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="In place of out.")]
+LogFormatHere = Annotated[LogFormat | None, typer.Option("--log-format", help="json: one event a line.")]
+
+
+def libvirt(connect: str) -> str:
+    """The address of libvirt; one that is not of this host is refused before any work is done."""
+    from factory import settings
+    from factory.hypervisor.connection import require_local
+
+    uri = connect or settings.value("FACTORY_CONNECT")
+    require_local(uri)
+    return uri
+
+
+def settings_of(values: list[str]) -> dict[str, str]:
+    """NAME=VALUE of each ``--set`` as a dictionary."""
+    found = {}
+    for value in values:
+        name, separator, text = value.partition("=")
+        if not separator or not name:
+            raise UsageError(
+                "--set wants NAME=VALUE", hint="Write --set greeting=hello", code="usage.set"
+            )  # the value may be a secret: not shown
+        found[name] = text
+    return found

@@ -1,0 +1,67 @@
+"""``factory test``: the boot test of any image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory.cli.options import Accel, AsJson, BootTestMode, Connect, LogFormatHere, Set, libvirt, settings_of
+from factory.cli.root import app, console_for, first_line
+
+
+@app.command()
+def test(
+    context: typer.Context,
+    image: Path,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", metavar="R", help="Run this recipe's tests too.")] = "",
+    user: Annotated[str, typer.Option("--user", help="The image's default user, when it cannot be read from it.")] = "",
+    boot_test: Annotated[BootTestMode, typer.Option("--boot-test", help="quick: one boot.")] = BootTestMode.full,
+    values: Set = [],  # noqa: B006
+    accel: Accel = None,
+    connect: Connect = "",
+    logs: Annotated[Path | None, typer.Option("--logs", metavar="DIR", help="Keep the console logs there.")] = None,
+    as_json: AsJson = False,
+    log_format: LogFormatHere = None,
+) -> None:
+    """Boot any image as a cloud would, on overlays, and look whether it works."""
+    from factory import settings
+    from factory.boot_any import test_image
+    from factory.findings import Finding
+
+    console = console_for(context, log_format)
+    loaded = None
+    if recipe:
+        from factory.recipe import load_recipe
+
+        loaded = load_recipe(recipe, settings=settings_of(values))
+    outcome, document = test_image(
+        image,
+        recipe=loaded,
+        user=user,
+        mode="quick" if boot_test is BootTestMode.quick else "full",
+        accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
+        connect=libvirt(connect),
+        logs=logs,
+        console=console,
+    )
+    console.close()
+    if as_json:
+        from factory.manifest import text
+
+        typer.echo(text(document), nl=False)
+    else:
+        rows = [[finding.status, finding.rule, finding.subject, first_line(finding)] for finding in outcome.findings]
+        from factory.console import summary
+
+        typer.echo(summary([["", "rule", "subject", "evidence"], *rows]))
+    if outcome.failed:
+        from factory.errors import ImageRefused
+
+        bad: Finding = outcome.failed[0]
+        raise ImageRefused(
+            f"{len(outcome.failed)} of {len(outcome.findings)} findings refuse {image.name}",
+            cause=f"{bad.rule}, {bad.subject}: {first_line(bad)}",
+            hint=bad.fix,
+        )
