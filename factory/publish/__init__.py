@@ -1,0 +1,128 @@
+"""Publishing: a tested image goes into object storage, gets a URL that a cloud can fetch, and is imported there.
+
+    store = s3.open_store(transport, console)        # factory/publish/s3.py
+    upload = store.begin(artefact, stage)            # parts go up in the background; nothing is visible yet
+    stored = upload.commit()                         # or upload.abort(): nothing is left in the bucket
+    url = store.presign(stored, seconds)             # refused when it would not live as long as the target demands
+    probe.probe(url, stored.size, store.ca_bundle()) # fetched as the cloud will fetch it
+    prepared, brought = importer.prepare(...), importer.bring(...)   # factory/publish/<transport.importer>.py
+    store.put_beside(artefact, documents)            # manifest, findings, checksums
+    store.point(artefact, stored)                    # latest.json flips last
+
+What crosses the border between the modules of this package is defined here. None of it knows boto3, which
+:mod:`factory.publish.s3` alone imports, and on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from factory.console import Stage
+    from factory.publish.transport import Transport
+
+QCOW2_MAGIC = b"QFI\xfb"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What is published: an image file that passed, and what is known of it. Sizes are in bytes."""
+
+    image: Path
+    sha256: str
+    size: int
+    name: str  # of the recipe, or the image file's own without its ending
+    version: str = ""
+    format: str = "qcow2"
+    virtual_size: int = 0  # 0 when nobody looked
+    architecture: str = "x86_64"
+    build_id: str = ""
+    digest: str = ""  # of the recipe; empty for a bare image
+    description: str = ""
+    uefi: bool = True  # whether it boots with UEFI
+    bios: bool = True
+    properties: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None  # of the build, with manifest.json, findings.json and SHA256SUMS
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the store whose size and sha256 were verified. *fresh* is False when it was there already."""
+
+    endpoint: str  # https://host[:port]; never with a query
+    region: str
+    bucket: str
+    key: str
+    size: int
+    sha256: str
+    fresh: bool = True
+    verified: str = ""  # how: "etag", "read back" or "metadata"
+
+
+@dataclass(frozen=True)
+class PresignedUrl:
+    """A URL that carries its own permission: whoever has it may read the object. Its text never shows by accident."""
+
+    secret: str = field(repr=False)  # the URL itself; only for the cloud, --print-url and --url-file
+    expires: datetime  # UTC; the true one: the least of asked, the store's limit and the credentials' life
+    method: str = "GET"
+    note: str = ""  # what limits its life, or makes its end uncertain; empty when it is what was asked for
+
+    def __str__(self) -> str:
+        return f"{self.masked} (until {self.expires:%Y-%m-%dT%H:%M:%SZ})"
+
+    @property
+    def masked(self) -> str:
+        """The URL with its query hidden."""
+        parts = urlsplit(self.secret)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}?***"
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until it ends."""
+        return (self.expires - datetime.now(UTC)).total_seconds()
+
+
+class Upload(Protocol):
+    """An upload that has begun: parts go up in threads of their own, and nothing is visible in the bucket."""
+
+    def commit(self) -> StoredObject:
+        """Wait for the parts, let the object appear, and verify its size and bytes. Raises PublishError."""
+
+    def abort(self) -> None:
+        """Stop, and leave nothing in the bucket. Never raises; what could not be removed is told as a warning."""
+
+
+class Store(Protocol):
+    """A bucket of an S3-compatible store. All methods raise PublishError with the store's own words."""
+
+    transport: Transport
+
+    def key(self, artefact: Artefact) -> str:
+        """The key of the image; it holds recipe, version and digest, so other bytes have another key."""
+
+    def find(self, artefact: Artefact) -> StoredObject | None:
+        """The object with exactly these bytes, if it is there."""
+
+    def begin(self, artefact: Artefact, stage: Stage) -> Upload:
+        """Begin an upload, or go on with one that was interrupted; the same bytes are not sent twice."""
+
+    def presign(self, stored: StoredObject, seconds: int, *, method: str = "GET") -> PresignedUrl:
+        """A URL for *seconds*, or shorter when the store's limit or the credentials' life is shorter.
+
+        Refused when it would not live as long as the target demands.
+        """
+
+    def put_beside(self, artefact: Artefact, documents: Mapping[str, bytes]) -> None:
+        """Put small files beside the image, by file name."""
+
+    def point(self, artefact: Artefact, stored: StoredObject) -> None:
+        """Let ``latest.json`` of the recipe point to this image."""
+
+    def ca_bundle(self) -> str:
+        """The file of certificates to trust for the store; empty for the system's own."""

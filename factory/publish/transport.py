@@ -1,0 +1,47 @@
+"""How an image reaches a target: the section ``transport`` of the target's YAML, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from factory import targets
+
+LONGEST_LIFE = 604800  # seconds; signature version 4 knows no longer one
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Where a target's images are put and what its URLs have to keep to. Lives are in seconds."""
+
+    target: str
+    importer: str  # the module of this package that brings the image in
+    endpoint: str = ""  # may hold {region}; empty: the one of the settings, else Amazon's own
+    region: str = ""
+    addressing: str = "auto"  # path, virtual or auto
+    key_id_variable: str = ""  # of the environment; these two beat boto3's chain
+    secret_variable: str = ""
+    least_life: int = 1  # what the target demands of a URL
+    longest_life: int = LONGEST_LIFE  # what its store signs
+    head_url: bool = False  # whether the target asks by HEAD first, which needs a URL of its own
+
+
+def load(target: str) -> Transport:
+    """The transport of *target*; one without such a section takes the image from any URL. Raises UsageError."""
+    from factory.yamlfile import load_plain
+
+    targets.load(target)  # says so when there is none
+    data: dict[str, Any] = load_plain(targets.FOLDER / f"{target}.yaml").get("transport", {})
+    life, credentials = data.get("url_life", {}), data.get("credentials", {})
+    return Transport(
+        target=target,
+        importer=data.get("importer", "generic"),
+        endpoint=data.get("endpoint", ""),
+        region=data.get("region", ""),
+        addressing=data.get("addressing", "auto"),
+        key_id_variable=credentials.get("key_id", ""),
+        secret_variable=credentials.get("secret", ""),
+        least_life=int(life.get("least", "1")),
+        longest_life=int(life.get("longest", str(LONGEST_LIFE))),
+        head_url=data.get("head_url", "false") == "true",
+    )
