@@ -15,9 +15,9 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from factory import debian_files, disk, ext4, mirror
+from factory import debian_bootstrap, debian_files, disk, ext4, mirror
 from factory.console import Console
-from factory.errors import BaseError, HostError
+from factory.errors import BaseError
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
 from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
@@ -55,7 +55,7 @@ def build(
     tree = work / "root.tar"
     with console.stage("packages") as stage:
         stage.note(f"mmdebstrap {suite} from {source.source}")
-        _bootstrap(suite, source, tree)
+        older = debian_bootstrap.bootstrap(suite, source, _packages(suite), tree, console)
     with console.stage("file system"):
         facts, kernel, initrd = _read_tree(tree, work)
         raw = work / "disk.raw"
@@ -82,70 +82,9 @@ def build(
         "default_user": "debian",
         "boot": ["bios", "uefi"],
         "mirror": source.source,
+        "older_packages": older,
         "virtual_size": SIZE,
     }
-
-
-def _bootstrap(suite: str, source: mirror.Mirror, tree: Path) -> None:
-    """The packages of the base and all they need, as a tar of the root file system."""
-    early = tree.with_name("early.tar")
-    early.write_bytes(debian_files.archive(debian_files.EARLY))
-    argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(_packages(suite))}"]
-    argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
-    argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
-    argv += [f"--keyring={source.keyring}", f"--essential-hook=tar-in {early} /"]
-    argv += [suite, tree, *mirror.source_lines(suite, source.uri, source.security_uri)]
-    environment = {"TMPDIR": str(tree.parent)} if os.geteuid() == 0 else {}
-    try:
-        run(argv, reason="to build a base image from the Debian archive", env=environment, timeout=3600)
-    except BaseException as error:
-        if isinstance(error, Exception) and getattr(error, "code", "") == "build.command":
-            raise _bootstrap_error(suite, source, str(getattr(error, "output", ""))) from error
-        raise
-
-
-def _bootstrap_error(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:
-    if re.search(r"404 +Not Found", output):
-        return BaseError(
-            f"the Debian archive names packages of {suite} that it does not have",
-            cause=f"The mirror {source.uri} ({source.source}) is being updated, or the release has moved away",
-            hint="Try again in an hour, or name another mirror in FACTORY_MIRROR",
-            output=output,
-            code="base.archive-incomplete",
-        )
-    if re.search(
-        r"Could not resolve|Failed to fetch|Could not connect|Connection (?:failed|refused|timed out)", output
-    ):
-        return BaseError(
-            f"the Debian archive did not answer while {suite} was built",
-            cause=f"The mirror is {source.uri} (from {source.source})",
-            hint="Check the network and http_proxy, or name another mirror in FACTORY_MIRROR",
-            output=output,
-            code="base.archive-unreachable",
-        )
-    if "unshare" in output and os.geteuid() != 0:
-        return HostError(
-            "mmdebstrap may not use user name spaces here",
-            cause="An ordinary user builds a base through them",
-            hint="Add this user to /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids "
-            "100000-165535 $USER), and allow unprivileged user name spaces",
-            output=output,
-            code="host.user-namespaces",
-        )
-    if "No space left" in output:
-        return HostError(
-            "the disk filled up while the base was built",
-            hint="Free some space, or set FACTORY_STATE elsewhere",
-            output=output,
-            code="host.disk-space",
-        )
-    return BaseError(
-        f"mmdebstrap could not build {suite}",
-        cause="Its last lines are below",
-        hint="A mirror in the middle of an update is the common cause: try again, or set FACTORY_MIRROR",
-        output=output,
-        code="base.bootstrap",
-    )
 
 
 def _packages(suite: str) -> list[str]:
