@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from factory.plan import Plan
 
 HEADROOM = 2 * 1024**3  # bytes beside the disk itself
+OUTPUT_SPACE = 512 * 1024**2  # bytes that a published image with its logs needs at least, as a rule
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     try:
         with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
             disk.require_space(workspace.work, _space(plan), f"the build of {plan.recipe.name}")
+            disk.require_space(workspace.partial, OUTPUT_SPACE, f"the image of {plan.recipe.name}")
             result = _run(plan, options, chosen, workspace, console)
             whole.note(f"{result.size / 1e6:.0f} MB")
     except ImageRefused as error:
