@@ -36,7 +36,7 @@ FAMILIES = {
     "provision": Family({"apply": object}, ("test_provision*.py",), ("session",)),
     "packaging": Family({"FAMILIES": list, "System": type}, ("test_packaging*.py", "test_apt*.py")),
     "bases": Family({"FORMAT": int, "build": object}, ("test_bases*.py", "test_download*.py", "test_scratch*.py")),
-    "checks": Family({"SUMMARY": str}, ("test_check*.py",)),
+    "checks": Family({"check": object}, ()),  # tests/rules/test_coverage.py wants two images of each rule
 }
 MEMBERS = [
     pytest.param(family, path.stem, id=f"{family}-{path.stem}")
@@ -77,6 +77,8 @@ def test_a_member_says_what_it_is(family: str, name: str) -> None:
 def test_a_test_names_each_member(family: str, name: str) -> None:
     spellings = f"{re.escape(name)}|{re.escape(name.replace('_', '-'))}"
     naming = re.compile(rf"[\"']({spellings})[\"']|factory\.{family}\.{name}\b|import .*\b{name}\b|\b{name}\.build\(")
+    if not FAMILIES[family].tests:
+        return
     files = [path for pattern in FAMILIES[family].tests for path in TESTS.glob(pattern)]
     assert any(naming.search(path.read_text()) for path in files), f"no test of {FAMILIES[family].tests} names {name}"
 

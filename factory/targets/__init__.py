@@ -1,28 +1,24 @@
-"""Targets: what each cloud takes, as data: one YAML file a cloud."""
+"""Targets: what each cloud takes, as data: one YAML file a cloud, and in ``rules/`` the rules that all of them share.
+
+A target's own ``rules`` change a shared one (severity, parameters, ...), turn it ``off``, or add one of its own.
+"""
 
 from __future__ import annotations
 
 import difflib
-import re
-from dataclasses import dataclass
+import functools
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from factory.errors import UsageError
+from factory.targets.model import Change, Rule, Target
+
+__all__ = ["Change", "Rule", "Target", "load", "names", "rules"]
 
 FOLDER = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Target:
-    """A cloud's demands on the image file. Sizes in bytes; 0 is no limit."""
-
-    name: str
-    title: str
-    format: str
-    compression: str
-    file_size: int
-    virtual_size: int
-    source: str
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def names() -> list[str]:
@@ -32,8 +28,6 @@ def names() -> list[str]:
 
 def load(name: str) -> Target:
     """The target *name*; raises UsageError when there is none."""
-    from factory.yamlfile import load_plain
-
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         raise UsageError(
@@ -42,23 +36,65 @@ def load(name: str) -> Target:
             hint=f"Known are {', '.join(names())}",
             code="usage.target",
         )
-    data = load_plain(FOLDER / f"{name}.yaml")
-    limits = data.get("limits", {})
-    return Target(
-        name=name,
-        title=data["title"],
-        format=data["format"],
-        compression=data["compression"],
-        file_size=_decimal_size(limits.get("file_size", "0")),
-        virtual_size=_decimal_size(limits.get("virtual_size", "0")),
-        source=data["source"],
-    )
+    return _load(name)
 
 
-def _decimal_size(text: str) -> int:
-    """``20GB`` in bytes: clouds count in powers of ten or of two, and the file says which (GB, GiB)."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?)B?", text)
-    if not match:
-        raise ValueError(f"{text!r} is no size")
-    factor: int = (1024 if match[3] else 1000) ** " KMGT".index(match[2] or " ")
-    return int(match[1]) * factor
+def rules(target: Target) -> tuple[Rule, ...]:
+    """Every rule of *target*, in the order of their ids. Raises UsageError for data that is no rule."""
+    found = {rule.id: rule for rule in _shared()}
+    path = FOLDER / f"{target.name}.yaml"
+    for name, data in target.rules.items():
+        shared = found.pop(name, None)
+        if data == "off":
+            if shared is None:
+                raise _wrong(path, f"{name} is turned off, and there is no such rule")
+        elif shared is None:
+            found[name] = _checked(Rule, {"id": name, **data}, path)
+        else:
+            found[name] = _changed(shared, _checked(Change, data, path))
+    return tuple(found[name] for name in sorted(found))
+
+
+def _changed(rule: Rule, change: Change) -> Rule:
+    new = change.model_dump(exclude_none=True)
+    if "parameters" in new:
+        new["parameters"] = rule.parameters | new["parameters"]
+    return rule.model_copy(update=new)
+
+
+@functools.cache
+def _load(name: str) -> Target:
+    from factory.yamlfile import load_plain
+
+    path = FOLDER / f"{name}.yaml"
+    target = _checked(Target, load_plain(path), path)
+    if target.name != name:
+        raise _wrong(path, f"its name is {target.name}")
+    return target
+
+
+@functools.cache
+def _shared() -> tuple[Rule, ...]:
+    from factory.yamlfile import load, plain
+
+    found: dict[str, Rule] = {}
+    for path in sorted(FOLDER.glob("rules/*.yaml")):
+        for data in plain(load(path).root):
+            rule = _checked(Rule, data, path)
+            if rule.id in found:
+                raise _wrong(path, f"{rule.id} is there twice")
+            found[rule.id] = rule
+    return tuple(found.values())
+
+
+def _checked(model: type[Model], data: Any, path: Path) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = data.get("id", "") if isinstance(data, dict) else ""
+        raise _wrong(path, f"{name} {'.'.join(map(str, first['loc']))}: {first['msg']}".strip()) from None
+
+
+def _wrong(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path.name}: {what}", hint="Mend the file", code="usage.target-data")

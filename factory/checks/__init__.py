@@ -1,0 +1,197 @@
+"""Checks: what a rule looks at in an image. One check a file; :mod:`factory.targets` says which rules use it and how.
+
+A check is a module of this folder with a docstring and
+
+    check(looked, rule) -> Iterator[Problem | Note]
+
+It yields a Problem for everything that is wrong; nothing means pass, and a Note is the evidence of a pass. It raises
+NotApplicable when there is nothing that the rule could mean. It never catches Unreadable: what cannot be looked at
+becomes a finding that fails, so that silence never passes for "nothing found".
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+from factory.findings import Finding, Severity, Status
+from factory.inspection import Image, Unreadable
+from factory.quoting import escape
+from factory.targets import Rule, Target
+
+if TYPE_CHECKING:
+    from factory.image_file import ImageFile
+
+__all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run"]
+
+PROBLEMS = 50  # of one rule that are told one by one
+EVIDENCE = 2000  # characters
+UNSEEN = "could not look, so not approved"
+ROOT_RULE = "GEN-G01"  # what cannot be looked at as a whole is told once, by the rule that wants a system
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong. *subject* is a path of the guest or ``image``; *evidence* the very path and line.
+
+    Of a secret the evidence is path, line number, kind and length, never the value. *warn* makes it only a warning.
+    """
+
+    subject: str
+    evidence: str
+    warn: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """What was seen when nothing is wrong."""
+
+    evidence: str
+
+
+class NotApplicable(Exception):
+    """The rule means nothing for this image; the message says why."""
+
+
+class NoGuest(Exception):
+    """No file of the guest can be looked at, as another finding says; the message says why."""
+
+
+class Looked:
+    """One image, as checks look at it for one target.
+
+    *file* is what the image file itself tells, *target* the cloud, *allow_users* the accounts that may be there beside
+    the distribution's own.
+    """
+
+    def __init__(
+        self,
+        file: ImageFile,
+        target: Target,
+        opened: Image | None,
+        *,
+        unseen: str = "",
+        allow_users: Sequence[str] = (),
+        known: dict[object, object] | None = None,
+    ) -> None:
+        """*unseen* says why *opened* is None. *known* is shared between targets of the same image."""
+        self.file = file
+        self.target = target
+        self.allow_users = tuple(allow_users)
+        self._opened = opened
+        self._known: dict[object, object] = {} if known is None else known
+        self.unseen = unseen
+        self.no_root = unseen
+        if opened is not None:
+            try:
+                opened.mounts()
+            except Unreadable as error:
+                self.no_root = f"{error.cause or error.message}"
+
+    @property
+    def disk(self) -> Image:
+        """The disk inside the image: its partition table and partitions, whatever is on them. Raises NoGuest."""
+        if self._opened is None:
+            raise NoGuest(self.unseen)
+        return self._opened
+
+    @property
+    def image(self) -> Image:
+        """The guest's files, from its root. Raises NoGuest when no root was found."""
+        if self.no_root:
+            raise NoGuest(self.no_root)
+        return self.disk
+
+    def know(self, reader: Callable[[Image], T]) -> T:
+        """What *reader* makes of the guest's files; read once, whoever asks. Raises what the reader raises."""
+        if reader not in self._known:
+            try:
+                self._known[reader] = reader(self.image)
+            except Unreadable as error:
+                self._known[reader] = error
+        found = self._known[reader]
+        if isinstance(found, Unreadable):
+            raise found
+        return cast(T, found)
+
+
+class _Check(Protocol):
+    def check(self, looked: Looked, rule: Rule) -> Iterator[Problem | Note]: ...
+
+
+def run(rules: Iterable[Rule], looked: Looked) -> list[Finding]:
+    """What *rules* find, in their order: at least one finding each. Nothing that is wrong with an image raises."""
+    findings = [finding for rule in rules for finding in _applied(rule, looked)]
+    if looked.no_root and not any(finding.status == "fail" for finding in findings):
+        findings.append(_unseen(None, looked.no_root))  # however the rules are set, this is never an approval
+    return findings
+
+
+def _applied(rule: Rule, looked: Looked) -> list[Finding]:
+    check = cast(_Check, importlib.import_module(f"factory.checks.{rule.check}"))
+    problems: list[Problem] = []
+    notes: list[str] = []
+    try:
+        for found in islice(check.check(looked, rule), PROBLEMS + 1):
+            if isinstance(found, Note):
+                notes.append(found.evidence)
+            else:
+                problems.append(found)
+    except NotApplicable as error:
+        return [_finding(rule, "skip", "image", str(error))]
+    except NoGuest as error:
+        return [_finding(rule, "skip", "image", f"not looked at: {error}")]
+    except Unreadable as error:
+        return [*(_broken(rule, problem) for problem in problems), _unseen(rule, str(error))]
+    except Exception as error:  # noqa: BLE001 - a hostile guest must not end the verdict on it by a defect of a check
+        return [
+            *(_broken(rule, problem) for problem in problems),
+            _unseen(rule, f"a defect of the check {rule.check}: {type(error).__name__}: {error}"),
+        ]
+    if not problems:
+        return [_finding(rule, "pass", "image", "\n".join(notes) or rule.title)]
+    told = [_broken(rule, problem) for problem in problems[:PROBLEMS]]
+    if len(problems) > PROBLEMS:
+        told.append(_broken(rule, Problem("image", f"there are more than these {PROBLEMS}")))
+    return told
+
+
+def _broken(rule: Rule, problem: Problem) -> Finding:
+    severity: Severity = "warn" if problem.warn and rule.severity == "error" else rule.severity
+    status: Status = "fail" if severity == "error" else "warn"
+    return _finding(rule, status, problem.subject, problem.evidence, severity)
+
+
+def _unseen(rule: Rule | None, why: str) -> Finding:
+    evidence = _clean(f"{UNSEEN}: {why}")
+    if rule is None:
+        why = "What cannot be looked at may hold anything"
+        return Finding(
+            rule=ROOT_RULE, status="fail", severity="error", subject="image", evidence=evidence, why=why, source=""
+        )
+    return _finding(rule, "fail", "image", evidence, "error")
+
+
+def _finding(rule: Rule, status: Status, subject: str, evidence: str, severity: Severity | None = None) -> Finding:
+    broken = status in ("warn", "fail")
+    return Finding(
+        rule=rule.id,
+        status=status,
+        severity=severity or rule.severity,
+        subject=escape(subject),
+        evidence=_clean(evidence),
+        why=rule.why,
+        fix=rule.fix.replace("{subject}", shlex.quote(subject)) if broken else "",
+        source=rule.source,
+    )
+
+
+def _clean(evidence: str) -> str:
+    """*evidence* of the guest with nothing that a terminal would act on."""
+    lines = "\n".join(escape(line) for line in evidence.splitlines())
+    return lines if len(lines) <= EVIDENCE else f"{lines[: EVIDENCE - 1]}…"
