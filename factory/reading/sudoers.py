@@ -1,0 +1,102 @@
+"""sudo's rules as an image holds them: who may do what, with aliases and included files resolved."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from factory.leftovers import named, text
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
+
+MAIN = ("/etc/sudoers", "/usr/etc/sudoers")
+_DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A rule for *who*: ``name``, ``#1000``, ``%group``, ``+netgroup`` or ``ALL``; aliases are resolved."""
+
+    who: str
+    no_password: bool
+    path: str
+    line: int
+    raw: str
+
+    @property
+    def evidence(self) -> str:
+        """Where it stands and what it says."""
+        return f"{self.path}:{self.line}: {self.raw}"
+
+
+@dataclass(frozen=True)
+class Sudoers:
+    """The rules, and the lines of ``Defaults`` as (words, evidence)."""
+
+    grants: tuple[Grant, ...]
+    defaults: tuple[tuple[str, str], ...]
+
+
+def read(image: Image) -> Sudoers:
+    """The rules of *image*; none when there is no sudoers file."""
+    main = next((path for path in MAIN if image.exists(path)), MAIN[0])
+    lines = list(_lines(image, main, 0))
+    aliases: dict[str, list[str]] = {}
+    for _, _, line in lines:
+        if found := re.match(r"User_Alias\s+(.*)", line):
+            for part in found[1].split(":"):
+                name, _, members = part.partition("=")
+                aliases[name.strip()] = _names(members)
+    grants, defaults = [], []
+    for path, number, line in lines:
+        if line.startswith("Defaults"):
+            defaults.append((line, f"{path}:{number}: {line}"))
+        elif not re.match(r"(User|Runas|Host|Cmnd|Cmd)_Alias\s", line) and "=" in line:
+            users = re.match(r'((?:"[^"]*"|\\.|[^\s,\\"])+(?:\s*,\s*(?:"[^"]*"|\\.|[^\s,\\"])+)*)\s', line)
+            for who in _resolved(_names(users[1]) if users else [], aliases, 0):
+                grants.append(Grant(who, bool(re.search(r"\bNOPASSWD\s*:", line)), path, number, line))
+    return Sudoers(tuple(grants), tuple(defaults))
+
+
+def _resolved(names: list[str], aliases: dict[str, list[str]], depth: int) -> Iterator[str]:
+    for name in names:
+        if name in aliases and depth < _DEPTH:
+            yield from _resolved(aliases[name], aliases, depth + 1)
+        elif not name.startswith("!"):
+            yield name
+
+
+def _names(text_: str) -> list[str]:
+    return [part.strip().strip('"').replace("\\", "") for part in text_.split(",") if part.strip()]
+
+
+def _lines(image: Image, path: str, depth: int) -> Iterator[tuple[str, int, str]]:
+    """The (path, number, text) of every line that says something, with the included files in their places."""
+    joined, start = "", 0
+    for number, raw in enumerate((text(image, path) or "").splitlines(), 1):
+        start = start if joined else number
+        if raw.endswith("\\"):
+            joined += raw[:-1]
+            continue
+        line, joined = (joined + raw).strip(), ""
+        include = re.match(r"[#@](include|includedir)\s+(.+)", line)
+        if include and depth < _DEPTH:
+            target = include[2].strip().strip('"').replace("\\ ", " ")
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            if include[1] == "include":
+                yield from _lines(image, target, depth + 1)
+                continue
+            # As sudo does, names with a dot or a tilde at the end are passed over.
+            for file, _ in named(image, target, ["*"]):
+                name = posixpath.basename(file)
+                found = image.stat(file, follow=True)
+                if "." not in name and not name.endswith("~") and found and found.kind == "file":
+                    yield from _lines(image, file, depth + 1)
+            continue
+        line = line if re.match(r"#\d", line) else re.sub(r"(?<!\\)#(?!\d).*", "", line).strip()
+        if line:
+            yield path, start, line
