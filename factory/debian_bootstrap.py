@@ -6,16 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
-from factory import debian_files, mirror
+from factory import apt_pins, debian_files, mirror
 from factory.console import Console
 from factory.errors import BaseError, CommandFailed, HostError
 from factory.run import run
 
 PINS = "etc/apt/preferences.d/factory-base"  # only while the base is made
-NOT_FOUND = re.compile(r"/([a-z0-9][a-z0-9+.-]+)_([^/_\s]+)_[a-z0-9]+\.deb\s+404\b")
-TRIES = 3
 
 
 def bootstrap(suite: str, source: mirror.Mirror, packages: Sequence[str], tree: Path, console: Console) -> list[str]:
@@ -30,8 +27,8 @@ def bootstrap(suite: str, source: mirror.Mirror, packages: Sequence[str], tree: 
             _mmdebstrap(suite, source, packages, tree, missing)
         except CommandFailed as error:
             output = error.output
-            lacking = {name: unquote(version) for name, version in NOT_FOUND.findall(output)}
-            if not lacking or len(missing) >= TRIES or lacking.items() <= missing.items():
+            lacking = apt_pins.missing(output)
+            if len(missing) >= apt_pins.TRIES or lacking.items() <= missing.items():
                 raise explained(suite, source, output) from error
             missing |= lacking
             named = ", ".join(f"{name} {version}" for name, version in lacking.items())
@@ -46,8 +43,7 @@ def _mmdebstrap(
     early = tree.with_name("early.tar")
     early.write_bytes(debian_files.archive(debian_files.EARLY))
     pins = tree.with_name("pins.tar")
-    text = "\n".join(_pin(name, version) for name, version in missing.items())
-    pins.write_bytes(debian_files.archive({PINS: debian_files.File(text)} if missing else {}))
+    pins.write_bytes(debian_files.archive({PINS: debian_files.File(apt_pins.preferences(missing))} if missing else {}))
     argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(packages)}"]
     argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
     argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
@@ -57,11 +53,6 @@ def _mmdebstrap(
     environment = {"TMPDIR": str(tree.parent)} if os.geteuid() == 0 else {}
     tree.unlink(missing_ok=True)
     run(argv, reason="to build a base image from the Debian archive", env=environment, timeout=3600)
-
-
-def _pin(package: str, version: str) -> str:
-    """Apt's words for "never this version": the name of a file has no epoch, so one may stand before it."""
-    return f"Package: {package}\nPin: version *{version}\nPin-Priority: -1\n"
 
 
 def explained(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:

@@ -33,6 +33,7 @@ def test_only_what_a_security_archive_brings_is_a_security_upgrade() -> None:
         ("E: Version '9' for 'nginx' was not found", "step.package-unknown", "nginx"),
         ("Err:1 http://x y\n  Could not resolve 'mirror.example'", "step.archive-unreachable", "mirror.example"),
         ("E: Could not connect to 10.0.2.2:3142 (10.0.2.2).", "step.archive-unreachable", "10.0.2.2:3142"),
+        ("E: Failed to fetch http://m/a_1_all.deb  404  Not Found", "step.archive-incomplete", "a_1_all.deb"),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", "step.guest-disk-full", "disk"),
         ("W: GPG error: ... NO_PUBKEY 0123456789ABCDEF", "step.repository-signature", "signature"),
     ],

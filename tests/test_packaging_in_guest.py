@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from factory import mirror
 from factory.console import Console
 from factory.errors import StepFailed
 from factory.packaging import apt
@@ -155,6 +156,28 @@ def test_upgrades(guest: SshGuest, tmp_path: Path, which: str, versions: list[st
         with session_of(guest, recipe) as session:
             system_of(session).upgrade(which)
     assert [guest.path(f"/opt/{name}/version").read_text().strip() for name in ("hello", "other")] == versions
+
+
+def test_a_version_that_the_mirror_lacks_is_passed_over(
+    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with archive(tmp_path / "archive") as ours:
+        monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
+        monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
+        guest.path("/etc/apt/trusted.gpg.d/ours.asc").write_text(ours.key)
+        ours.publish("bookworm", Package("hello", "1.0"), Package("other", "1.0"))
+        ours.publish("bookworm-updates")
+        ours.publish("bookworm-security", Package("hello", "2.0~rc1"), origin="Debian-Security")
+        (ours.folder / "pool/hello_2.0~rc1_all.deb").unlink()
+        (tmp_path / "case.yaml").write_text(
+            "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nprovision:\n  - packages: [hello, other]\n"
+        )
+        with session_of(guest, load_recipe(str(tmp_path / "case.yaml")), "scratch") as session:
+            run_steps(session, Console.quiet())
+            pins = session.guest.run(f"cat {apt.PINS}").stdout
+    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
+    assert "Pin: version *2.0~rc1\n" in pins
+    assert not [path for path in guest.path("/etc/apt").rglob("*") if path.is_file() and b"2.0" in path.read_bytes()]
 
 
 def test_what_only_the_build_needs(

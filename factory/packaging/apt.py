@@ -10,13 +10,14 @@ import re
 import shlex
 from typing import ClassVar
 
-from factory import mirror
+from factory import apt_pins, mirror
 from factory.errors import StepFailed
 from factory.provision.session import FOLDER, Session
 
 FAMILIES = ["debian", "ubuntu"]
 CONFIG = f"{FOLDER}/apt.conf"
 SOURCES = f"{FOLDER}/sources.list"
+PINS = f"{FOLDER}/preferences"
 KEYRINGS = "/etc/apt/keyrings"
 LOCK_SECONDS = 600
 RETRIES = 3
@@ -31,6 +32,7 @@ class System:
         self._session = session
         self._release = release
         self._fresh = False
+        self._passed_over: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Write the configuration of this build below /run."""
@@ -114,10 +116,28 @@ class System:
             self._fresh = True
 
     def _apt(self, words: str, where: str) -> None:
-        try:
-            self._session.run(f"apt-get {words}", where, environment=self.environment)
-        except StepFailed as error:
-            raise _explained(error) from error
+        while True:
+            try:
+                self._session.run(f"apt-get {words}", where, environment=self.environment)
+                return
+            except StepFailed as error:
+                if not self._pass_over(error):
+                    raise _explained(error) from error
+
+    def _pass_over(self, error: StepFailed) -> bool:
+        """Whether to try again without versions that our own mirror lacks, as the base was made; it is told."""
+        lacking = apt_pins.missing(error.output)
+        known = lacking.items() <= self._passed_over.items()
+        if known or len(self._passed_over) >= apt_pins.TRIES or self._session.base_kind != "scratch":
+            return False
+        self._passed_over |= lacking
+        guest = self._session.guest
+        own = guest.run("cat /etc/apt/preferences 2>/dev/null", check=False).stdout.strip()
+        guest.put_bytes(f"{own}\n\n{apt_pins.preferences(self._passed_over)}".encode(), PINS, 0o644)
+        guest.run(f"echo 'Dir::Etc::Preferences \"{PINS}\";' >>{CONFIG}")
+        named = ", ".join(f"{name} {version}" for name, version in lacking.items())
+        self._session.console.warn(f"The mirror lacks {named}, which its index names: going on without that version")
+        return True
 
 
 def security_upgrades(simulated: str) -> list[str]:
@@ -160,6 +180,12 @@ KNOWN = (
         "The archive {0} did not answer",
         "Check the network and proxy of this host, or set FACTORY_MIRROR",
         "step.archive-unreachable",
+    ),
+    (
+        r"Failed to fetch (\S+)\s+404",
+        "The archive's index names {0}, which the archive does not have",
+        "Its mirror is being updated: try again in an hour, or set FACTORY_MIRROR",
+        "step.archive-incomplete",
     ),
     (
         r"No space left on device|not enough free space|You don't have enough free space",
