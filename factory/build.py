@@ -7,21 +7,23 @@ flips last.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import __version__, bases, boot_test, cache, disk, manifest, settings
+from factory import __version__, bases, boot_test, cache, disk, manifest, settings, unchanged
 from factory.customise import Customised, customise
 from factory.errors import FactoryError, ImageRefused
+from factory.files import touching
 from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
 from factory.verify import ignoring, verify
-from factory.workspace import Workspace, reap
+from factory.workspace import Workspace, flip, reap
 
 if TYPE_CHECKING:
     from factory.console import Console, StageRecord
@@ -42,6 +44,14 @@ class Options:
     offline: bool = False
     accept_stale: bool = False
     keep: Literal["never", "on-failure", "always"] = "never"
+    cold: bool = False  # start from the base, without a warm machine or a layer
+    no_cache: bool = False  # run every step, whatever is cached
+    from_step: str = ""  # run this step and all after it, whatever is cached; its number, or ``upgrade``
+
+    @property
+    def always(self) -> bool:
+        """Whether to build although the same image is there."""
+        return self.cold or self.no_cache or bool(self.from_step) or self.keep == "always"
 
 
 @dataclass(frozen=True)
@@ -56,10 +66,14 @@ class Built:
     sha256: str
     summary: Summary
     seconds: float
+    unchanged: bool = False  # it was there already
 
 
 def build(plan: Plan, options: Options, console: Console) -> Built:
     """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
+    began = time.monotonic()
+    if not options.always and (there := _nothing_to_do(plan, options, console, began)):
+        return there
     reap(settings.state_dir())
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
@@ -82,6 +96,22 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
         workspace.fail()
         raise
     return _commit(workspace, result)
+
+
+def _nothing_to_do(plan: Plan, options: Options, console: Console, began: float) -> Built | None:
+    """The build that this one would only repeat, if it is there; ``latest`` then points to it."""
+    found = unchanged.find(plan, options.output, options.boot_test, accept_stale=options.accept_stale)
+    if found.image is None:
+        return None
+    folder, document = found.image.folder, found.image.manifest
+    with touching(folder, "Pointing latest to a build"):
+        if not found.image.latest:
+            flip(folder)
+    console.say(f"{plan.recipe.name} {plan.recipe.version}: nothing to do, {found.why} ({document.build_id}).")
+    return Built(
+        plan.recipe.name, document.build_id, folder, folder / document.image.file, document.image.size,
+        document.image.sha256, document.findings, time.monotonic() - began, unchanged=True,
+    )  # fmt: skip
 
 
 def _run(
@@ -111,7 +141,7 @@ def _run(
     digest = _write_findings(workspace, image, plan, findings)
     _refuse_failures(findings)
     document = _manifest(
-        plan, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console
+        plan, options, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console
     )
     manifest.write(workspace.partial / "manifest.json", document, secrets=plan.recipe.secrets)
     workspace.write_sums({image.name: digest})
@@ -200,6 +230,7 @@ def _refuse_failures(findings: Sequence[Finding]) -> None:
 
 def _manifest(
     plan: Plan,
+    options: Options,
     base: bases.Base,
     customised: Customised,
     chosen: accelerator.Accelerator,
@@ -219,6 +250,7 @@ def _manifest(
             "schema": 1,
             "factory": __version__,
             "build_id": workspace.build_id,
+            "key": plan.key,
             "architecture": recipe.architecture,
             "recipe": {"name": recipe.name, "version": recipe.version, "digest": plan.digest, "file": recipe.file.name},
             "base": {
@@ -246,6 +278,7 @@ def _manifest(
             "targets": tuple(target.name for target in plan.targets),
             "findings": Summary.of(findings),
             "boots": tuple(boots),
+            "boot_test": options.boot_test if boots else "none",
             "properties": dict(recipe.properties),
         }
     )

@@ -50,11 +50,11 @@ class Image:
         }
 
 
-def builds(output: Path) -> list[Image]:
-    """Every whole build below *output*, by recipe and time; what cannot be read is left out."""
+def builds(output: Path, recipe: str = "*") -> list[Image]:
+    """Every whole build below *output* (of one *recipe*), by recipe and time; what cannot be read is left out."""
     found = []
     with touching(output, "Looking for builds"):
-        folders = sorted(output.glob("*/*"))
+        folders = sorted(output.glob(f"{recipe}/*"))
     for folder in folders:
         if not BUILD_ID.fullmatch(folder.name) or folder.is_symlink():
             continue

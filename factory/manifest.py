@@ -145,6 +145,9 @@ class Manifest(Model):
     schema_: Literal[1] = Field(1, alias="schema")
     factory: str = Field(description="version of the factory")
     build_id: str = Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+    key: str = Field(
+        "", description="what was asked for, as a digest: the recipe with its files and variables, targets"
+    )
     architecture: str
     recipe: RecipeEntry
     base: BaseEntry
@@ -158,6 +161,7 @@ class Manifest(Model):
     targets: tuple[str, ...] = ()
     findings: Summary = Field(default_factory=lambda: Summary.model_validate({}))
     boots: tuple[BootEntry, ...] = ()
+    boot_test: Literal["full", "quick", "none"] = Field("none", description="how much was booted")
     properties: dict[str, str] = Field(
         default_factory=dict, description="what the recipe says of itself, for catalogues"
     )

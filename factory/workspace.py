@@ -168,24 +168,12 @@ class Workspace:
             self.partial.rename(final)
             try:
                 sync(final.parent)
-                self._flip(final)
+                flip(final)
             except OSError:
                 final.rename(self.partial)  # so that it can still be failed or discarded
                 raise
         self._close()
         return final
-
-    def _flip(self, final: Path) -> None:
-        """Point ``latest`` to *final*, in one step."""
-        link = final.with_name(f".latest.{self.work.name}")
-        link.symlink_to(final.name)
-        try:
-            link.replace(final.with_name("latest"))
-        except OSError:
-            link.unlink()
-            raise
-        with contextlib.suppress(OSError):  # it is done; the system writes it in its own time
-            sync(final.parent)
 
     def fail(self, *, keep_image: bool = False) -> Path:
         """Set the partial output aside as ``out/<recipe>/<build id>.failed``, for its logs; ``latest`` stays as it is.
@@ -220,6 +208,19 @@ class Workspace:
         if not self.work.exists():
             with contextlib.suppress(OSError):
                 ledger.path_of(self._state, self.build_id).unlink()
+
+
+def flip(final: Path) -> None:
+    """Point ``latest`` beside *final* to it, in one step. Raises OSError."""
+    link = final.with_name(f".latest.{secrets.token_hex(4)}")
+    link.symlink_to(final.name)
+    try:
+        link.replace(final.with_name("latest"))
+    except OSError:
+        link.unlink()
+        raise
+    with contextlib.suppress(OSError):  # it is done; the system writes it in its own time
+        sync(final.parent)
 
 
 def closed_folder(path: Path) -> Path | None:

@@ -39,8 +39,8 @@ def build(
     values: Set = [],  # noqa: B006
     accel: Accel = None,
     connect: Connect = "",
-    _cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
-    _no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
+    cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
     offline: Offline = False,
     accept_stale: AcceptStale = False,
     boot_test: Annotated[
@@ -68,6 +68,8 @@ def build(
         offline=offline,
         accept_stale=accept_stale,
         keep=keep.value,
+        cold=cold,
+        no_cache=no_cache,
     )
     built: list[dict[str, Any]] = []
     failure: FactoryError | None = None
@@ -90,6 +92,7 @@ def build(
                 "size": result.size,
                 "sha256": result.sha256,
                 "seconds": round(result.seconds, 1),
+                "unchanged": result.unchanged,
                 "findings": result.summary.model_dump(by_alias=True),
             }
         )
@@ -117,4 +120,6 @@ def _safe(error: FactoryError, console: Console) -> dict[str, object]:
 def _outcome(built: dict[str, Any]) -> str:
     if built["status"]:
         return f"failed ({built['error']['code']})"
+    if built["unchanged"]:
+        return f"{built['size'] / 1e6:.0f} MB, unchanged"
     return f"{built['size'] / 1e6:.0f} MB in {built['seconds']:.0f} s"

@@ -1,0 +1,77 @@
+"""Nothing to do: a tested build of the same key is there already, and nothing that it depends on has changed since."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factory import bases, images
+from factory.recipe.steps import PackagesStep, ShellStep
+
+if TYPE_CHECKING:
+    from factory.images import Image
+    from factory.plan import Plan
+    from factory.recipe import Recipe
+
+PACKAGES_KEEP = 24 * 3600
+"""Seconds for which what an archive gave counts as current."""
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """What was found: the *image* to use again, or None; *why* in words for people."""
+
+    image: Image | None
+    why: str
+
+
+def keeps(recipe: Recipe) -> float | None:
+    """For how many seconds a build of *recipe* stays current; None when nothing in it grows old."""
+    limits = [
+        float(step.refresh) for step in recipe.provision if isinstance(step, ShellStep) and step.refresh is not None
+    ]
+    if recipe.upgrade != "none" or any(isinstance(step, PackagesStep) for step in recipe.provision):
+        limits.append(PACKAGES_KEEP)
+    return min(limits, default=None)
+
+
+def find(plan: Plan, output: Path, boot_test: str, *, accept_stale: bool = False) -> Unchanged:
+    """The newest tested build below *output* that a build of *plan* would only repeat.
+
+    It has the same key and the same base, was tested at least as *boot_test* asks, no rule refused it, and what its
+    steps fetched is not too old. A recipe with secrets is always built: their values are kept nowhere to compare.
+    """
+    recipe = plan.recipe
+    if recipe.secret_names:
+        return Unchanged(None, "the recipe has secrets, whose values are kept nowhere to compare")
+    same = [each for each in images.builds(output, recipe.name) if each.manifest.key == plan.key]
+    if not same:
+        return Unchanged(None, "no build of this recipe with these files, variables and targets is there")
+    base = bases.cached(plan.base)
+    if base is None or not (plan.base.pin or accept_stale or bases.fresh(plan.base, base.entry)):
+        return Unchanged(None, "the base is to be made anew")
+    same = [each for each in same if each.manifest.base.digest == base.sha256]
+    if not same:
+        return Unchanged(None, "the base has changed since the last build")
+    same = [each for each in same if _tested(each, boot_test) and _whole(each)]
+    if not same:
+        return Unchanged(None, "no earlier build is whole and was tested as this one is to be")
+    newest = same[-1]
+    limit, age = keeps(recipe), time.time() - newest.manifest.started.timestamp()
+    if limit is not None and age > limit:
+        return Unchanged(None, f"what the last build fetched is {bases.age(age)} old")
+    return Unchanged(newest, f"unchanged since the build of {bases.age(age)} ago")
+
+
+def _tested(image: Image, boot_test: str) -> bool:
+    enough = {"none": ("none", "quick", "full"), "quick": ("quick", "full"), "full": ("full",)}
+    return image.manifest.boot_test in enough[boot_test] and not image.manifest.findings.fail
+
+
+def _whole(image: Image) -> bool:
+    try:
+        return (image.folder / image.manifest.image.file).stat().st_size == image.manifest.image.size
+    except OSError:
+        return False

@@ -1,0 +1,177 @@
+"""Nothing to do: which earlier build is taken for one that is asked for, and which is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import bases, cache, manifest
+from factory.plan import Plan, make_plan
+from factory.unchanged import find
+from tests import command_line
+from tests.command_line import Done
+from tests.recipe_files import HEAD, write
+from tests.test_manifest import facts
+
+MORE = "upgrade: none\nvariables:\n  greeting: {default: hello}\nprovision:\n  - shell: 'echo $greeting'\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, with a cache that has a base."""
+    command_line.own_places(tmp_path, monkeypatch)
+    write(tmp_path, HEAD + MORE)
+    content = tmp_path / "base"
+    content.write_bytes(b"a base")
+    cache.Cache().put("base", bases.resolve("debian-12").key, content, {})
+    return tmp_path
+
+
+def plan_of(place: Path, **settings: str) -> Plan:
+    return make_plan(str(place / "recipes/web.yaml"), settings=settings)
+
+
+def built(place: Path, plan: Plan, *, age: float = 60.0, **changes: Any) -> Path:
+    """The output of a build of *plan* that began *age* seconds ago."""
+    began = datetime.now(UTC) - timedelta(seconds=age)
+    build_id = f"{began:%Y%m%dT%H%M%SZ}-{plan.key[:8]}"
+    folder = place / "out/web" / build_id
+    folder.mkdir(parents=True)
+    (folder / plan.image).write_bytes(b"12345")
+    base = bases.cached(plan.base)
+    assert base
+    document = manifest.Manifest.model_validate(
+        facts(
+            build_id=build_id,
+            key=plan.key,
+            base={"name": "debian-12", "digest": base.sha256, "kind": "scratch"},
+            started=began.isoformat(),
+            ended=datetime.now(UTC).isoformat(),
+            image={"file": plan.image, "format": "qcow2", "size": 5, "virtual_size": 9, "sha256": "a" * 64},
+            boot_test="full",
+        )
+        | changes
+    )
+    manifest.write(folder / "manifest.json", document)
+    return folder
+
+
+def why(place: Path, plan: Plan, boot_test: str = "full") -> str:
+    found = find(plan, place / "out", boot_test)
+    assert found.image is None
+    return found.why
+
+
+def test_the_same_again_is_there_already(place: Path) -> None:
+    plan = plan_of(place)
+    assert "no build of this recipe" in why(place, plan)
+    built(place, plan, age=900)
+    newest = built(place, plan)
+    for mode in ("full", "quick", "none"):
+        found = find(plan_of(place), place / "out", mode)
+        assert found.image and found.image.folder == newest
+
+
+def test_what_was_asked_for_differs(place: Path) -> None:
+    built(place, plan_of(place))
+    assert "no build of this recipe" in why(place, plan_of(place, greeting="good morning"))
+    write(place, HEAD + MORE.replace("echo", "echo -n"))
+    assert "no build of this recipe" in why(place, plan_of(place))
+
+
+def test_the_base_has_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(place)
+    built(place, plan)
+    monkeypatch.setattr(bases, "fresh", lambda *_: False)
+    assert "the base is to be made anew" in why(place, plan)
+    assert find(plan, place / "out", "full", accept_stale=True).image
+    monkeypatch.undo()
+    monkeypatch.setenv("FACTORY_CACHE", str(place / "cache"))
+    content = place / "base"
+    content.write_bytes(b"a newer base")
+    cache.Cache().put("base", plan.base.key, content, {})
+    assert "the base has changed" in why(place, plan)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"boot_test": "quick"}, {"boot_test": "none"}, {"findings": {"fail": 1}}],
+    ids=["quick", "none", "refused"],
+)
+def test_less_than_a_full_test_is_not_enough_for_one(place: Path, changes: dict[str, Any]) -> None:
+    plan = plan_of(place)
+    built(place, plan, **changes)
+    assert "no earlier build is whole and was tested" in why(place, plan)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"1234")])
+def test_half_an_image_is_none(place: Path, damage: Callable[[Path], object]) -> None:
+    plan = plan_of(place)
+    damage(built(place, plan) / plan.image)
+    assert "no earlier build is whole" in why(place, plan)
+
+
+@pytest.mark.parametrize(
+    ("more", "age", "old"),
+    [
+        (MORE, 300 * 86400, False),
+        (MORE.replace("none", "security"), 25 * 3600, True),
+        (MORE.replace("none", "security"), 23 * 3600, False),
+        (MORE + "  - packages: [nginx]\n", 25 * 3600, True),
+        (MORE + "  - shell: {run: date, refresh: 1h}\n", 2 * 3600, True),
+        (MORE + "  - shell: {run: date, refresh: 1h}\n", 1800, False),
+        (MORE + "  - shell: {run: date, refresh: always}\n", 5, True),
+    ],
+)
+def test_what_was_fetched_grows_old(place: Path, more: str, age: float, old: bool) -> None:
+    write(place, HEAD + more)
+    plan = plan_of(place)
+    built(place, plan, age=age)
+    assert (find(plan, place / "out", "full").image is None) == old
+
+
+def test_a_recipe_with_secrets_is_always_built(place: Path) -> None:
+    write(place, HEAD + "variables:\n  token: {secret: true}\n")
+    plan = plan_of(place, token="correct-horse")
+    built(place, plan)
+    assert "secrets" in why(place, plan)
+
+
+@pytest.fixture
+def factory(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    return command_line.inside(capsys, monkeypatch)
+
+
+def test_the_command_ends_at_once_and_latest_points_to_what_was_asked_for(
+    place: Path, factory: Callable[..., Done]
+) -> None:
+    folder = built(place, plan_of(place))
+    other = built(place, plan_of(place, greeting="other"), age=30)
+    latest = place / "out/web/latest"
+    latest.symlink_to(other.name)
+    done = factory("build", place / "recipes/web.yaml", "--output", place / "out")
+    assert (done.returncode, done.stdout) == (0, f"{folder}\n")
+    assert "nothing to do, unchanged since the build of 1 minute ago" in done.stderr
+    assert latest.resolve() == folder
+    (told,) = json.loads(factory("build", place / "recipes/web.yaml", "--output", place / "out", "--json").stdout)[
+        "builds"
+    ]
+    assert told["unchanged"] is True and told["directory"] == str(folder)
+
+
+@pytest.mark.real
+def test_it_takes_less_than_a_second_and_a_half(place: Path) -> None:
+    built(place, plan_of(place))
+    words = ("build", place / "recipes/web.yaml", "--output", place / "out")
+    took = []
+    for _ in range(3):
+        start = time.monotonic()
+        assert command_line.run(*words).returncode == 0
+        took.append(time.monotonic() - start)
+    assert min(took) < 1.5
