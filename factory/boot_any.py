@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -39,31 +38,29 @@ def test_image(
         raise UsageError(f"there is no image {image}", hint="Check the path", code="usage.no-such-file")
     chosen = accelerators.choose(accelerator)
     found = image_format.detect(image, failure=ImageRefused, shown=str(image))
-    reap(settings.state_dir())
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace.create("test", "0" * 8, output=Path(scratch), state=settings.state_dir())
-        try:
-            subject = image.absolute()
-            if found.name != "qcow2":
-                subject = workspace.work / "image.qcow2"
-                disk.convert(image, found.name, subject, "qcow2")
-            uefi, default = _looked_into(subject, workspace.work)
-            with Hypervisor(workspace.work, chosen, connect) as hypervisor:
-                outcome = boot_test.run(
-                    boot_test.BootTest(
-                        image=subject, default_user=user or default, mode=mode, uefi=uefi, recipe=recipe
-                    ),
-                    hypervisor,
-                    workspace.work,
-                    workspace.partial,
-                    console,
-                )
-            if logs:
-                logs.mkdir(parents=True, exist_ok=True)
-                for log in workspace.partial.glob("console-*.log"):
-                    shutil.copy(log, logs)
-        finally:
-            workspace.discard()
+    state = settings.state_dir()
+    reap(state)
+    workspace = Workspace.create("test", "0" * 8, output=state / "tests", state=state)
+    try:
+        subject = image.absolute()
+        if found.name != "qcow2":
+            subject = workspace.work / "image.qcow2"
+            disk.convert(image, found.name, subject, "qcow2")
+        uefi, default = _looked_into(subject, workspace.work)
+        with Hypervisor(workspace.work, chosen, connect) as hypervisor:
+            outcome = boot_test.run(
+                boot_test.BootTest(image=subject, default_user=user or default, mode=mode, uefi=uefi, recipe=recipe),
+                hypervisor,
+                workspace.work,
+                workspace.partial,
+                console,
+            )
+        if logs:
+            logs.mkdir(parents=True, exist_ok=True)
+            for log in workspace.partial.glob("console-*.log"):
+                shutil.copy(log, logs)
+    finally:
+        workspace.discard()
     document = Findings.model_validate(
         {
             "schema": 1,

@@ -36,6 +36,7 @@ from factory.errors import HostError, UsageError
 from factory.files import sync, touching, write_whole
 from factory.locking import lock
 from factory.private import private_folder
+from factory.processes import mark, remove_left
 
 __all__ = ["Cache", "Entry", "lock", "private_folder", "size_limit"]
 
@@ -103,7 +104,7 @@ class Cache:
         """
         parent = self.root / _name(kind) / _name(key)
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root / kind))
+        new = Path(tempfile.mkdtemp(prefix=f".new-{mark()}-", dir=self.root / kind))
         try:
             content = new / "content"
             try:
@@ -168,7 +169,7 @@ class Cache:
         except BlockingIOError:
             return False
         else:
-            gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self.root / entry.kind))
+            gone = Path(tempfile.mkdtemp(prefix=f".gone-{mark()}-", dir=self.root / entry.kind))
             entry.folder.rename(gone / "entry")  # in one step: nobody sees half an entry
             shutil.rmtree(gone, ignore_errors=True)
             with suppress(OSError):
@@ -183,7 +184,7 @@ class Cache:
         Entries in *keep*, held ones and those used within the last hour stay. Returns what was removed.
         """
         limit = size_limit() if limit is None else limit
-        self._sweep()
+        self.sweep()
         entries = sorted(self.entries(), key=lambda entry: entry.used)
         total = sum(entry.size for entry in entries)
         kept = {entry.folder for entry in keep}
@@ -197,8 +198,13 @@ class Cache:
             removed.append(entry)
         return removed
 
-    def _sweep(self) -> None:
-        """Clear away what processes that were killed left a week ago, and downloads that nobody went on with."""
+    def sweep(self) -> list[Path]:
+        """Clear away what killed processes left, and downloads that nobody went on with; says what was removed now."""
+        removed = [
+            path
+            for pattern in ("*/.new-*", "*/.gone-*", "*/*/*/.entry.json.*", "libvirt/.*")
+            for path in remove_left(self.root, pattern)
+        ]
         for pattern in ("*/.new-*", "*/.gone-*", "downloads/*"):
             for leftover in self.root.glob(pattern):
                 with suppress(OSError):
@@ -208,6 +214,7 @@ class Cache:
                         shutil.rmtree(leftover, ignore_errors=True)
                     else:
                         leftover.unlink()
+        return removed
 
     @contextmanager
     def hold(self, entry: Entry) -> Iterator[Entry]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +88,14 @@ def _libvirt() -> Iterator[Check]:
     from factory.workspace import Workspace
 
     uri = settings.value("FACTORY_CONNECT")
-    scratch = tempfile.TemporaryDirectory()
-    workspace = Workspace.create("doctor", "0" * 8, output=Path(scratch.name), state=settings.state_dir())
+    state = settings.state_dir()
+    workspace = Workspace.create("doctor", "0" * 8, output=state / "tests", state=state)
     try:
         with Hypervisor(workspace.work, Accelerator("tcg", "asked for"), uri) as hypervisor:
             versions = hypervisor.connection.versions()
             account = hypervisor.enclosure.account
     finally:
         workspace.discard()
-        scratch.cleanup()
     yield Check("ok", "libvirt", f"{uri}: libvirt {versions['libvirt']}, QEMU {versions['qemu']}")
     yield Check("ok", "QEMU runs as", account or f"this user (uid {os.getuid()})")
 

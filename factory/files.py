@@ -14,6 +14,7 @@ from pathlib import Path
 
 from factory.copying import file_digest
 from factory.errors import HostError
+from factory.processes import mark
 
 SUMS = "SHA256SUMS"
 
@@ -55,7 +56,7 @@ def touching(path: Path, what: str) -> Iterator[None]:
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write *data* to *path* beside it and rename, so that a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{mark()}.{secrets.token_hex(4)}")
     with touching(path, "Writing a file"):
         try:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -11,29 +11,21 @@ import contextlib
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from factory import processes
 from factory.errors import HostError
 from factory.files import sync, touching, write_whole
+from factory.processes import Process as Process
+from factory.processes import started as started
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 PATIENCE = 2 * 24 * 3600  # seconds after which an owner that cannot be looked at (another host or container) is dead
-TERM_WAIT = 5.0  # seconds a left process gets to end by itself
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process, told apart from a later one with the same *pid* by its *start* (clock ticks since the host's boot)."""
-
-    pid: int
-    start: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,18 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class KeptMachine:
+    """A machine that outlives its build, until *until* (seconds since the host's boot), for people to look into it."""
+
+    name: str  # libvirt's name of it
+    user: str
+    key: str  # the file with the private key of *user*, 0600
+    known_hosts: str  # the file with the guest's host key; empty when it gave itself one
+    console: str  # the file that its serial console is written to
+    until: float
+
+
+@dataclass(frozen=True)
 class Entry:
     """What one build owns. Paths are absolute; *written* is seconds since 1970."""
 
@@ -65,6 +69,8 @@ class Entry:
     children: tuple[Process, ...] = ()
     port: int | None = None  # on the loopback address, forwarded to the guest's SSH
     kept: str = ""  # why it outlives its owner (``--keep``); empty when it does not
+    kept_machine: KeptMachine | None = None  # still running
+    again: tuple[str, ...] = ()  # the words of the command line that build it again
 
     @classmethod
     def parse(cls, text: str) -> Entry:
@@ -74,6 +80,8 @@ class Entry:
             data["owner"]["process"] = Process(**data["owner"]["process"])
             data["owner"] = Owner(**data["owner"])
             data["children"] = tuple(Process(**child) for child in data["children"])
+            data["kept_machine"] = KeptMachine(**data["kept_machine"]) if data.get("kept_machine") else None
+            data["again"] = tuple(data.get("again", ()))
             entry = cls(**data)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a ledger entry: {error}") from error
@@ -86,19 +94,6 @@ class Entry:
         return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
 
-def started(pid: int) -> int | None:
-    """When the process *pid* began (field 22 of /proc/<pid>/stat, clock ticks since boot); None when it is not there.
-
-    A zombie is not there: it has ended, only nobody has asked for its status.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
 def alive(owner: Owner, *, written: float = 0.0) -> bool:
     """Whether the owner of an entry still runs.
 
@@ -109,6 +104,17 @@ def alive(owner: Owner, *, written: float = 0.0) -> bool:
     if owner.boot_id != _boot_id() and owner.host == socket.gethostname():
         return False  # this host has booted since
     return time.time() - written < PATIENCE
+
+
+def since_boot() -> float:
+    """Seconds since the host's boot: a clock that nobody sets, and that goes on while the host sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def expired(entry: Entry) -> bool:
+    """Whether the time of a kept machine is over; what is kept without a machine stays until it is asked for."""
+    machine = entry.kept_machine
+    return machine is not None and (since_boot() > machine.until or entry.owner.boot_id != _boot_id())
 
 
 def check_private(state: Path) -> None:
@@ -133,7 +139,7 @@ def path_of(state: Path, build_id: str) -> Path:
 def claim(state: Path, entry: Entry) -> bool:
     """Write a new entry, whole from the first moment; False when the build id is taken. Raises HostError."""
     path = path_of(state, entry.build_id)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{entry.work[-8:]}")
+    beside = path.with_name(f".{path.name}.{processes.mark()}.{entry.work[-8:]}")
     write_whole(beside, entry.text(), mode=0o600)
     with touching(path, "Writing the ledger"):
         try:
@@ -180,13 +186,14 @@ def reap(state: Path, *, kept: bool = False) -> list[str]:
         except (OSError, ValueError) as error:
             done += _reap_unreadable(path, error)
             continue
-        if alive(entry.owner, written=entry.written) or (entry.kept and not kept):
+        if alive(entry.owner, written=entry.written) or (entry.kept and not kept and not expired(entry)):
             continue
         done += _reap_entry(state, entry)
     for folder in folders:
         if folder.is_dir() and not path_of(state, folder.name[:25]).exists():
             done += remove(folder)
-    return done
+    processes.remove_left(state / "ledger", ".*")
+    return done + processes.end_left()
 
 
 def _reap_unreadable(path: Path, error: Exception) -> list[str]:
@@ -198,12 +205,17 @@ def _reap_unreadable(path: Path, error: Exception) -> list[str]:
 
 
 def _reap_entry(state: Path, entry: Entry) -> list[str]:
-    done = [line for child in entry.children if (line := end(child, entry.owner))]
+    done = end(entry)
     partial, work = Path(entry.partial), Path(entry.work)
     if partial.name == f".{entry.build_id}.partial" and partial.is_dir():
-        done += set_aside(partial)
+        if partial.is_relative_to(state):  # of a boot test without a build: nobody asked for its logs
+            done += remove(partial)
+        else:
+            done += set_aside(partial)
     if work.parent == state / "builds" and work.name.startswith(entry.build_id) and work.is_dir():
         done += remove(work)
+    with contextlib.suppress(OSError):
+        partial.with_name(f".latest.{work.name}").unlink(missing_ok=True)
     # The entry goes last, so that whatever is left has one; and stays when something is.
     if not work.is_dir() and not partial.is_dir():
         path_of(state, entry.build_id).unlink(missing_ok=True)
@@ -242,34 +254,11 @@ def remove(folder: Path) -> list[str]:
     return failures[:1] or [f"removed {folder}"]
 
 
-def end(process: Process, owner: Owner) -> str:
-    """End a process that a dead owner left, if it is still the same one; the line for people, empty when it is gone."""
-    if owner.boot_id != _boot_id() or owner.namespace != _namespace():
-        return ""  # its pid means something else here
-    if started(process.pid) != process.start:
-        return ""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except OSError as error:
-        return "" if isinstance(error, ProcessLookupError) else _cannot_end(process, error)
-    try:
-        if started(process.pid) != process.start:  # once more: from here on the pid cannot come to mean another process
-            return ""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            signal.pidfd_send_signal(handle, number)
-            if select.select([handle], [], [], TERM_WAIT)[0]:
-                break
-    except OSError as error:
-        return (
-            "" if isinstance(error, ProcessLookupError) else f"process {process.pid} cannot be ended: {error.strerror}"
-        )
-    finally:
-        os.close(handle)
-    return f"ended the left process {process.pid}"
-
-
-def _cannot_end(process: Process, error: OSError) -> str:
-    return f"the left process {process.pid} cannot be ended: {error.strerror}"
+def end(entry: Entry) -> list[str]:
+    """End the processes that a dead owner left, if they are still the same ones; lines for people."""
+    if entry.owner.boot_id != _boot_id() or entry.owner.namespace != _namespace():
+        return []  # their pids mean something else here
+    return processes.end(entry.children)
 
 
 def _boot_id() -> str:

@@ -6,6 +6,7 @@ import time
 
 from factory.errors import MachineError
 from factory.guest import Guest, GuestRefused
+from factory.hypervisor.kept_machine import Login
 from factory.hypervisor.machine import Machine
 from factory.seed import KeyPair
 
@@ -16,6 +17,7 @@ def log_in(machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None
     The guest must show *host_key*, when it was given one. A refusal is tried again for a while: cloud-init may still
     bring the key. Raises MachineError with the cause when it stays, or when the machine dies or hangs before.
     """
+    machine.login = Login(user, login, host_key)
     found: list[Guest] = []
     refused: list[float] = []
     expected = host_key.public_openssh if host_key else None

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from factory import processes
 from factory.errors import CommandFailed, HostError
 
 AS_NAMESPACE_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
@@ -58,7 +59,8 @@ def _search_path() -> str:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: ours, in the C locale, with UTF-8 for names of files."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_") and key != "LANGUAGE"}
-    return kept | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PATH": _search_path()} | dict(extra or {})
+    ours = {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PATH": _search_path(), processes.VARIABLE: processes.mark()}
+    return kept | ours | dict(extra or {})
 
 
 def run(
@@ -161,7 +163,7 @@ def start(
     env: Mapping[str, str] | None = None,
     stderr: IO[bytes] | int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """A program to talk with through pipes on its standard input and output; *env* is the whole of its environment.
+    """A program to talk with through pipes on its standard input and output; *env* is its environment, and our mark.
 
     The caller ends it with :func:`end`. *pass_fds* are the descriptors that it inherits.
     """
@@ -172,7 +174,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=stderr,
         pass_fds=tuple(pass_fds),
-        env=dict(env or {}),
+        env={processes.VARIABLE: processes.mark(), **(env or {})},
         cwd="/",
         bufsize=0,
     )

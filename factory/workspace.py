@@ -18,14 +18,15 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from factory import ledger
 from factory.errors import HostError, UsageError
 from factory.files import SUMS, sync, touching, write_sums
-from factory.ledger import Entry, Owner, Process, alive, entries, reap
+from factory.ledger import Entry, KeptMachine, Owner, Process, alive, entries, reap
 
 __all__ = ["Workspace", "alive", "closed_folder", "entries", "reap"]
 
@@ -124,10 +125,18 @@ class Workspace:
         with self._lock:
             self._rewrite(port=port)
 
-    def keep(self, why: str) -> None:
-        """Let working files and ledger entry outlive this process (``--keep``), until ``factory gc`` removes them."""
+    def keep(self, why: str, again: Sequence[str] = ()) -> None:
+        """Let working files and ledger entry outlive this process (``--keep``), until ``factory gc`` removes them.
+
+        *again* are the words of the command line that build it again; they hold no secret.
+        """
         with self._lock:
-            self._rewrite(kept=why)
+            self._rewrite(kept=why, again=tuple(again))
+
+    def keep_machine(self, machine: KeptMachine) -> None:
+        """Note a machine that outlives this process, and keep the rest with it."""
+        with self._lock:
+            self._rewrite(kept=self._entry.kept or "a machine runs", kept_machine=machine)
 
     def _rewrite(self, **changes: object) -> None:
         self._entry = ledger.rewrite(self._state, self._entry, **changes)
@@ -190,6 +199,10 @@ class Workspace:
             self.partial.rename(failed)
         except OSError:
             failed = self.partial
+        machine = self._entry.kept_machine
+        if machine and failed != self.partial:  # QEMU goes on writing it: the file is the same
+            with self._lock:
+                self._rewrite(kept_machine=replace(machine, console=str(failed / Path(machine.console).name)))
         self._close()
         return failed
 

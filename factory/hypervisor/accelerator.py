@@ -12,7 +12,6 @@ import os
 import platform
 import pwd
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +116,9 @@ def probe_sector() -> bytes:
 def probe(name: str) -> bool:
     """Whether a guest really runs with the accelerator *name*, in a QEMU that runs as it does in a build."""
     qemu = _qemu()
-    with tempfile.NamedTemporaryFile(suffix=".raw") as disk, Path(disk.name).open("rb") as reading:
+    # In memory: nothing is left when we are killed, and no closed folder is in the way of QEMU's account.
+    memory = os.memfd_create("probe", os.MFD_CLOEXEC)
+    with open(memory, "w+b") as disk, Path(f"/proc/self/fd/{memory}").open("rb") as reading:
         disk.write(probe_sector())
         disk.flush()
         argv = [qemu, "-accel", name, "-nodefaults", "-display", "none", "-m", "16", "-no-reboot"]

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from factory.errors import HostError, MachineError, UsageError
+from factory.processes import mark
 
 # libvirt's own socket names below the root reach about 33 bytes, and a socket path ends at 108.
 LONGEST_ROOT = 70
@@ -196,7 +197,7 @@ def _copy_capabilities(source: Path, destination: Path) -> None:
     if source.is_dir():
         destination.mkdir(parents=True, exist_ok=True, mode=0o700)
         for file in source.glob("*.xml"):
-            part = destination / f".{file.name}.{os.getpid()}"
+            part = destination / f".{file.name}.{mark()}"
             shutil.copy2(file, part)
             part.replace(destination / file.name)
 

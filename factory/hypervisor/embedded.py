@@ -11,16 +11,18 @@ import contextlib
 import os
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory import ledger, settings
 from factory.hypervisor import reaper
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.enclosure import Enclosure
-from factory.hypervisor.watcher import Watcher, end_all
+from factory.hypervisor.watcher import Watcher, end_all, processes_of
 
 URI = "qemu:///embed"
+PLACE = "place"  # a file: where QEMU sees the folder
+KEPT = "kept"  # a file: a machine is kept in this folder until then (seconds since the host's boot)
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Embedded:
     enclosure: Enclosure
     watcher: Watcher
     owner: int
+    kept: list[str] = field(default_factory=list)  # uuids of machines that outlive us
 
 
 _open: Embedded | None = None
@@ -58,6 +61,7 @@ def _start(kvm: bool) -> Embedded:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         enclosure = Enclosure(folder, kvm=kvm)
         undo.callback(enclosure.close)
+        (folder / PLACE).write_text(str(enclosure.work))  # by it, QEMU's command line is found when we are gone
         reaper.start()
         watcher = Watcher(enclosure.work)
         undo.callback(watcher.close)
@@ -76,20 +80,52 @@ def close() -> None:
     with _lock:
         if _open is None or _open.owner != os.getpid():
             return
-        end_all(str(_open.enclosure.work))
-        _open.connection.close()
-        _open.watcher.close()
-        _open.enclosure.close()
-        shutil.rmtree(_open.folder, ignore_errors=True)
+        end_all(str(_open.enclosure.work), without=_open.kept)
+        if _open.kept:
+            _open.watcher.close()  # libvirt stays as it is: the next one that opens the folder finds the machine
+        else:
+            _open.connection.close()
+            _open.watcher.close()
+            _open.enclosure.close()
+            shutil.rmtree(_open.folder, ignore_errors=True)
         _open = None
 
 
-def reap() -> list[str]:
-    """Remove the folders of processes that are gone; says which."""
+def process_of(uuid: str) -> int | None:
+    """The process id of the machine *uuid*; None when it does not run, or not in this process's libvirt."""
+    pids = processes_of(str(_open.enclosure.work), uuid=uuid) if _open else []
+    return pids[0] if pids else None
+
+
+def keep(uuid: str, seconds: float) -> None:
+    """Let the machine *uuid* outlive this process, for *seconds* at most."""
+    with _lock:
+        if _open is not None:
+            (_open.folder / KEPT).write_text(f"{ledger.since_boot() + seconds}")
+            _open.watcher.keep(uuid, seconds)
+            _open.kept.append(uuid)
+
+
+def reap(*, kept: bool = False) -> list[str]:
+    """End the machines of processes that are gone and remove their folders; says which. With *kept*, kept ones too."""
     removed = []
     for folder in _parent().glob("*-*") if _parent().is_dir() else []:
         pid, _, start = folder.name.partition("-")
-        if pid.isdigit() and str(ledger.started(int(pid)) or "") != start:
+        if pid.isdigit() and str(ledger.started(int(pid)) or "") != start and (kept or not _keeps(folder)):
+            if place := _read(folder / PLACE):
+                end_all(place)
             shutil.rmtree(folder, ignore_errors=True)
-            removed.append(str(folder))
+            removed.append(f"removed {folder}")
     return removed
+
+
+def _keeps(folder: Path) -> bool:
+    """Whether a machine is kept in *folder*: it runs, and its time is not over."""
+    until, place = _read(folder / KEPT), _read(folder / PLACE)
+    return bool(until and place) and ledger.since_boot() < float(until) and bool(processes_of(place))
+
+
+def _read(file: Path) -> str:
+    with contextlib.suppress(OSError):
+        return file.read_text()
+    return ""

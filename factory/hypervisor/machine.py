@@ -12,15 +12,19 @@ import uuid as uuids
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from factory.errors import HostError, MachineError
-from factory.hypervisor import embedded
+from factory.errors import FactoryError, HostError, MachineError
+from factory.hypervisor import embedded, kept_machine
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.console_watch import ConsoleWatch
 from factory.hypervisor.domain import Disk, MachineSpec, UefiFirmware, domain_xml
 from factory.hypervisor.enclosure import Enclosure
+
+if TYPE_CHECKING:
+    from factory.hypervisor.kept_machine import Login
+    from factory.workspace import Workspace
 
 OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -47,8 +51,17 @@ class Timeouts:
 class Hypervisor:
     """libvirt for the machines of one build. Use it in a ``with``."""
 
-    def __init__(self, work: Path, accelerator: Accelerator, uri: str = embedded.URI) -> None:
-        """*work* is the build's work folder: QEMU sees it, and the single files that it is shown, and nothing else."""
+    def __init__(
+        self, work: Path, accelerator: Accelerator, uri: str = embedded.URI, *, owner: Workspace | None = None,
+        keep: float = 0.0,
+    ) -> None:  # fmt: skip
+        """*work* is the build's work folder: QEMU sees it, and the single files that it is shown, and nothing else.
+
+        The ledger of *owner* notes what runs. A machine that people can log in to outlives the error that ends its
+        ``with`` for *keep* seconds.
+        """
+        self.owner = owner
+        self._keep = keep if uri == embedded.URI else 0.0  # a daemon ends the machine with our connection
         self.accelerator = accelerator
         self.timeouts = Timeouts.of(accelerator)
         self.work = work
@@ -72,13 +85,19 @@ class Hypervisor:
 
     @contextlib.contextmanager
     def machine(self, spec: MachineSpec) -> Iterator[Machine]:
-        """Run *spec* for the length of the ``with``; the machine is gone afterwards, whatever happened."""
+        """Run *spec* for the length of the ``with``; the machine is gone afterwards, unless it is kept for people."""
         machine = Machine(self, spec)
         machine.start()
+        kept = False
         try:
             yield machine
+        except FactoryError:
+            if self._keep and self.owner and machine.login and machine.alive:
+                kept = kept_machine.keep(machine, self.owner, self._keep)
+            raise
         finally:
-            machine.destroy()
+            if not kept:
+                machine.destroy()
 
     def uefi(self, name: str) -> UefiFirmware:
         """OVMF with fresh variables for the machine *name*."""
@@ -101,7 +120,9 @@ class Machine:
         self.spec = spec
         self._hypervisor = hypervisor
         self._domain: Any = None
+        self._process: int | None = None
         self.console = ConsoleWatch(spec.console)
+        self.login: Login | None = None  # how people get in when the machine is kept
 
     def start(self) -> None:
         """Start it under libvirt."""
@@ -109,7 +130,13 @@ class Machine:
         enclosure = self._hypervisor.enclosure
         self.spec.console.touch(mode=0o644)
         enclosure.give(self.spec.console)
+        owner = self._hypervisor.owner
+        if owner:
+            owner.note_port(self.spec.ssh_port)
         self._domain = self._hypervisor.connection.define_and_start(domain_xml(self._as_seen(enclosure)))
+        self._process = embedded.process_of(self.spec.uuid)
+        if owner and self._process:
+            owner.note_child(self._process)
 
     def _as_seen(self, enclosure: Enclosure) -> MachineSpec:
         """The specification with the paths that QEMU sees, and its own files given to its account."""
@@ -130,10 +157,15 @@ class Machine:
             spec = replace(spec, kernel=kernel)
         return replace(
             spec,
-            name=f"{spec.name}-{spec.uuid[:8]}",  # two builds of one process share a libvirt
+            name=self.name,
             console=enclosure.path(spec.console),
             disks=tuple(shown(disk) for disk in spec.disks),
         )
+
+    @property
+    def name(self) -> str:
+        """libvirt's name of it: two builds of one process share a libvirt."""
+        return f"{self.spec.name}-{self.spec.uuid[:8]}"
 
     @property
     def uptime(self) -> float:
@@ -236,6 +268,8 @@ class Machine:
             self._hypervisor.connection.destroy(self._domain)
             self._domain = None
             self._hypervisor.enclosure.take_back(self.spec.console)
+            if self._hypervisor.owner and self._process:
+                self._hypervisor.owner.forget_child(self._process)
 
 
 class _Attempts:

@@ -1,10 +1,10 @@
 """Ends QEMU when its owner is gone.
 
 libvirt starts QEMU detached, so it is nobody's child and no parent-death signal reaches it. This small process holds
-the
-read end of a pipe whose write end only the factory has: when the factory ends, however it ends, the pipe closes, and
-every process whose command line names this build's own folder for libvirt is killed. The folder's name is random, so
-nothing else is met.
+the read end of a pipe whose write end only the factory has: when the factory ends, however it ends, the pipe closes,
+and every process whose command line names this build's own folder for libvirt is killed. The folder's name is random,
+so nothing else is met. A machine that is kept on purpose (a line ``UUID SECONDS`` on the pipe) is left alone for so
+long, and then killed too.
 
 Run as ``python -I -S watcher.py FOLDER`` with the pipe on standard input; it imports nothing of the factory.
 """
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -34,12 +35,22 @@ class Watcher:
             cwd="/",
             start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
         )
+        self._keeps = False
+
+    def keep(self, uuid: str, seconds: float) -> None:
+        """Leave the machine *uuid* alone for *seconds*, also after our own end."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{uuid} {seconds:.0f}\n".encode())
+        self._process.stdin.flush()
+        self._keeps = True
 
     def close(self) -> None:
-        """Let it look once more, and wait for its end."""
+        """Let it look once more, and wait for its end, unless a machine is kept."""
         if self._process.stdin:
             self._process.stdin.close()
-        self._process.wait(timeout=30)
+        if not self._keeps:
+            self._process.wait(timeout=30)
+        self._process.returncode = self._process.returncode or 0  # it may outlive us, which is no fault
 
     @property
     def pid(self) -> int:
@@ -47,8 +58,11 @@ class Watcher:
         return self._process.pid
 
 
-def processes_of(folder: str) -> list[int]:
-    """The processes of this host, other than ourselves, whose command line names a path below *folder*."""
+def processes_of(folder: str, *, without: Collection[str] = (), uuid: str = "") -> list[int]:
+    """The QEMUs of this host, other than ourselves, whose command line names a path below *folder*.
+
+    Those of the machines *without* (their uuids) are left out; with *uuid*, only that machine's.
+    """
     found = []
     needle = os.fsencode(folder.rstrip("/") + "/")
     for entry in os.listdir("/proc"):
@@ -58,15 +72,17 @@ def processes_of(folder: str) -> list[int]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes()
         except OSError:
             continue
-        if needle in words and b"qemu" in words.split(b"\0")[0]:
+        if needle not in words or b"qemu" not in words.split(b"\0")[0] or uuid.encode() not in words:
+            continue
+        if not any(each.encode() in words for each in without):
             found.append(int(entry))
     return found
 
 
-def end_all(folder: str) -> None:
-    """Kill them, and look again until none is left."""
+def end_all(folder: str, *, without: Collection[str] = ()) -> None:
+    """Kill them, and look again until none is left; see :func:`processes_of`."""
     for _ in range(50):
-        pids = processes_of(folder)
+        pids = processes_of(folder, without=without)
         if not pids:
             return
         for pid in pids:
@@ -79,9 +95,15 @@ def watch(pipe: IO[bytes], folder: str) -> None:
     """Wait until *pipe* closes, then end what is left."""
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-    while pipe.read(1):
-        pass
-    end_all(folder)
+    kept: dict[str, float] = {}
+    for line in pipe:
+        uuid, _, seconds = line.decode("ascii", "replace").partition(" ")
+        kept[uuid] = time.clock_gettime(time.CLOCK_BOOTTIME) + float(seconds)
+    end_all(folder, without=kept)
+    while kept and processes_of(folder):
+        time.sleep(1)
+        kept = {uuid: end for uuid, end in kept.items() if time.clock_gettime(time.CLOCK_BOOTTIME) < end}
+        end_all(folder, without=kept)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+"""Processes and to which factory they belong, told apart for sure: a pid alone comes to mean another process.
+
+Every program that the factory starts carries its owner's mark in its environment, so it is known from its first moment,
+before any ledger could name it. Temporary names carry the mark too. What bears the mark of a dead owner is reaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+VARIABLE = "IMAGE_FACTORY_OWNER"
+MARK = re.compile(r"(\d+)-(\d+)-(\d+)")
+TERM_WAIT = 5.0  # seconds a left process gets to end by itself
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from a later one with the same *pid* by its *start* (clock ticks since the host's boot)."""
+
+    pid: int
+    start: int
+
+
+def started(pid: int) -> int | None:
+    """When the process *pid* began (field 22 of /proc/<pid>/stat, clock ticks since boot); None when it is not there.
+
+    A zombie is not there: it has ended, only nobody has asked for its status.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def mark() -> str:
+    """The mark of this process: its pid, its start, and the pid name space in which they mean something."""
+    return _mark(os.getpid())
+
+
+@cache
+def _mark(pid: int) -> str:
+    return f"{pid}-{started(pid) or 0}-{_namespace()}"
+
+
+def dead(text: str) -> bool:
+    """Whether the first mark in *text* is that of a process that has ended; False when that cannot be known."""
+    found = MARK.search(text)
+    return found is not None and int(found[3]) == _namespace() and started(int(found[1])) != int(found[2])
+
+
+def left() -> list[Process]:
+    """The programs whose factory has ended and left them behind."""
+    needle = f"{VARIABLE}=".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            words = next((w for w in (folder / "environ").read_bytes().split(b"\0") if w.startswith(needle)), b"")
+            start = started(int(folder.name))
+            if words and start is not None and dead(words.decode("ascii", "replace")):
+                found.append(Process(int(folder.name), start))
+    return found
+
+
+def end_left() -> list[str]:
+    """End what :func:`left` finds, and what those start meanwhile; one line for each, for people."""
+    done: list[str] = []
+    for _ in range(3):
+        found = left()
+        if not found:
+            break
+        done += [line for line in end(found) if line not in done]
+    return done
+
+
+def end(processes: Iterable[Process]) -> list[str]:
+    """End *processes*, those that are still the same ones: all are asked to, and those that stay are killed.
+
+    Returns a line for people for each that was there.
+    """
+    done: list[str] = []
+    with contextlib.ExitStack() as closing:
+        handles: dict[int, int] = {}
+        for process in processes:
+            if started(process.pid) != process.start:
+                continue
+            try:
+                handle = os.pidfd_open(process.pid)
+            except OSError as error:
+                if not isinstance(error, ProcessLookupError):
+                    done.append(f"the left process {process.pid} cannot be ended: {error.strerror}")
+                continue
+            closing.callback(os.close, handle)
+            if started(process.pid) == process.start:  # once more: from here on the pid cannot mean another process
+                handles[handle] = process.pid
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for handle, pid in list(handles.items()):
+                try:
+                    signal.pidfd_send_signal(handle, number)
+                except ProcessLookupError:
+                    pass
+                except OSError as error:
+                    del handles[handle]
+                    done.append(f"process {pid} cannot be ended: {error.strerror}")
+            _wait(list(handles))
+        done += [f"ended the left process {pid}" for pid in handles.values()]
+    return done
+
+
+def _wait(handles: list[int]) -> None:
+    """Wait until all have ended, for a few seconds at most."""
+    deadline = time.monotonic() + TERM_WAIT
+    while handles and (left := deadline - time.monotonic()) > 0:
+        ended = select.select(handles, [], [], left)[0]
+        handles = [handle for handle in handles if handle not in ended]
+
+
+def remove_left(folder: Path, pattern: str) -> list[Path]:
+    """Remove the temporary files and folders matching *pattern* whose maker has ended; returns which those were."""
+    removed = []
+    for path in folder.glob(pattern):
+        if dead(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+@cache
+def _namespace() -> int:
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/ns/pid").stat().st_ino
+    return 0
