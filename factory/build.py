@@ -22,8 +22,9 @@ from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
+from factory.reaping import reap_before_a_build
 from factory.verify import ignoring, verify
-from factory.workspace import Workspace, flip, reap
+from factory.workspace import Workspace, flip
 
 if TYPE_CHECKING:
     from factory.console import Console, StageRecord
@@ -44,6 +45,8 @@ class Options:
     offline: bool = False
     accept_stale: bool = False
     keep: Literal["never", "on-failure", "always"] = "never"
+    keep_for: float = 3600.0  # seconds that a kept machine runs
+    again: tuple[str, ...] = ()  # the words of the command line that build it again
     cold: bool = False  # start from the base, without a warm machine or a layer
     no_cache: bool = False  # run every step, whatever is cached
     from_step: str = ""  # run this step and all after it, whatever is cached; its number, or ``upgrade``
@@ -74,7 +77,7 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     began = time.monotonic()
     if not options.always and (there := _nothing_to_do(plan, options, console, began)):
         return there
-    reap(settings.state_dir())
+    reap_before_a_build()
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
     for secret in plan.recipe.secrets:
@@ -120,7 +123,7 @@ def _run(
     started = datetime.now(UTC)
     base = obtain_base(plan, options, chosen, console)
     image = workspace.partial / plan.image
-    with cache.Cache().hold(base.entry), Hypervisor(workspace.work, chosen, options.connect) as hypervisor:
+    with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
         customised = customise(plan, base, workspace, hypervisor, console)
         finish(customised.disk, image, workspace.work, console)
         customised.disk.unlink()
@@ -150,6 +153,11 @@ def _run(
         plan.recipe.name, workspace.build_id, workspace.partial, image, image.stat().st_size, digest,
         Summary.of(findings), seconds,
     )  # fmt: skip
+
+
+def _hypervisor(workspace: Workspace, chosen: accelerator.Accelerator, options: Options) -> Hypervisor:
+    keep = options.keep_for if options.keep in ("on-failure", "always") else 0
+    return Hypervisor(workspace.work, chosen, options.connect, owner=workspace, keep=keep)
 
 
 def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> bases.Base:
@@ -297,8 +305,15 @@ def _commit(workspace: Workspace, result: Built) -> Built:
 
 
 def _set_aside(workspace: Workspace, options: Options, error: FactoryError, *, keep_image: bool = False) -> None:
+    kept = ""
     if options.keep in ("on-failure", "always"):
-        workspace.keep(error.code)
+        workspace.keep(error.code, options.again)
+        build_id = workspace.build_id
+        kept = f"; the disk is kept in {workspace.work}; 'factory retry {build_id}' goes on"
+        if workspace.entry.kept_machine:
+            kept = (
+                f". Its machine runs for {options.keep_for / 60:.0f} more minutes: 'factory ssh {build_id}' and "
+                f"'factory console {build_id}' get in, 'factory retry {build_id}' goes on, 'factory gc' ends it"
+            )
     folder = workspace.fail(keep_image=keep_image)
-    kept = f"; the disk is kept in {workspace.work}" if options.keep in ("on-failure", "always") else ""
     error.hint = f"{error.hint.rstrip('.')}. " * bool(error.hint) + f"Everything is in {folder}{kept}"

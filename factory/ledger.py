@@ -196,6 +196,11 @@ def reap(state: Path, *, kept: bool = False) -> list[str]:
     return done + processes.end_left()
 
 
+def drop(state: Path, entry: Entry) -> list[str]:
+    """End and remove a kept build, whose owner has ended; lines for people."""
+    return [] if alive(entry.owner, written=entry.written) else _reap_entry(state, entry)
+
+
 def _reap_unreadable(path: Path, error: Exception) -> list[str]:
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > PATIENCE:

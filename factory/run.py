@@ -12,12 +12,13 @@ import selectors
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from factory import processes
 from factory.errors import CommandFailed, HostError
@@ -178,6 +179,13 @@ def start(
         cwd="/",
         bufsize=0,
     )
+
+
+def become(argv: Sequence[str], *, reason: str, package: str = "") -> NoReturn:
+    """Let a program take our place, with our terminal and our environment: the user talks to it from now on."""
+    program = find(argv[0], reason=reason, package=package)
+    sys.stdout.flush()
+    os.execv(program, [argv[0], *argv[1:]])  # noqa: S606 - argv, no shell
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

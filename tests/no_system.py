@@ -15,14 +15,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factory.errors import FactoryError
+from factory.errors import FactoryError, MachineError
 from factory.hypervisor import embedded, watcher
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec, domain_xml
+from factory.hypervisor.kept_machine import Login
 from factory.hypervisor.machine import Hypervisor, Machine, Timeouts, free_port, new_mac, new_uuid
+from factory.seed import new_keypair
+from factory.workspace import Workspace
 
 TCG = Accelerator("tcg", "asked for")
 MIB = 1 << 20
@@ -155,6 +159,27 @@ def runs_until_killed() -> None:
         tell(**end_of(machine, lambda: machine.wait_until(never, "a login", quiet_allowed=True, seconds=60)))
 
 
+def kept_after_a_failure(seconds: str = "60") -> None:
+    """A build fails while people could log in: its machine outlives this process."""
+    state = Path(os.environ["FACTORY_STATE"])
+    workspace = Workspace.create("web", "0" * 8, output=state / "out", state=state)
+    with (
+        contextlib.suppress(FactoryError),
+        Hypervisor(workspace.work, TCG, owner=workspace, keep=float(seconds)) as hypervisor,
+    ):
+        spec = spec_of(workspace.work, sector("HERE\n", SPIN))
+        spec = replace(spec, console=workspace.partial / "console-build.log")
+        with hypervisor.machine(spec) as machine:
+            machine.login = Login("root", new_keypair("build"), new_keypair("host"))
+            machine.wait_until(lambda: machine.console.mentions("HERE"), "its word")
+            assert embedded._open is not None
+            tell(qemus=qemus(), watcher=embedded._open.watcher.pid, folder=embedded._open.folder)
+            raise MachineError("a step failed")
+    workspace.keep("step.failed", ["build", "web"])
+    folder = workspace.fail()
+    tell(build_id=workspace.build_id, failed=folder, work=workspace.work, port=spec.ssh_port)
+
+
 def other_ends() -> None:
     """Each way in which a machine can end or not end, told by name."""
     work = work_folder()
@@ -241,4 +266,4 @@ def closed_without_rights() -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        globals()[sys.argv[1]]()
+        globals()[sys.argv[1]](*sys.argv[2:])

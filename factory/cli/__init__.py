@@ -22,10 +22,11 @@ from factory.cli import (
     build,  # noqa: F401
     host,  # noqa: F401
     images,  # noqa: F401
+    kept,  # noqa: F401
     recipes,  # noqa: F401
     test,  # noqa: F401
 )
-from factory.cli.root import app, close_console, last_console
+from factory.cli.root import call, close_console, last_console
 from factory.errors import FactoryError, UsageError
 
 # isort: on
@@ -50,7 +51,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale without UTF-8 is no reason to fail
     status = 0
     try:
-        _run(sys.argv[1:])
+        call(sys.argv[1:])
     except typer.Exit as end:
         status = end.exit_code
     except FactoryError as error:
@@ -66,13 +67,6 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
         status = _usage(error)
     sys.exit(status)
-
-
-def _run(arguments: list[str]) -> None:
-    """Typer's own ``main`` would swallow an interrupt, and any broken pipe."""
-    command = typer.main.get_command(app)
-    with command.make_context("factory", arguments) as context:
-        command.invoke(context)
 
 
 def _unread() -> bool:

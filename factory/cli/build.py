@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,9 @@ from factory.cli.options import (
     Recipes,
     Set,
     Target,
+    keep_of,
     libvirt,
+    seconds_of,
     settings_of,
 )
 from factory.cli.root import app, console_for
@@ -29,6 +32,7 @@ from factory.errors import FactoryError
 
 if TYPE_CHECKING:
     from factory.console import Console
+    from factory.plan import Plan
 
 
 @app.command()
@@ -46,7 +50,11 @@ def build(
     boot_test: Annotated[
         BootTestMode, typer.Option("--boot-test", help="quick: one boot; none: not at all.")
     ] = BootTestMode.full,
-    keep: Annotated[Keep, typer.Option("--keep", help="When the working files of a build stay.")] = Keep.never,
+    keep: Annotated[
+        Keep | None,
+        typer.Option("--keep", help="When machine and working files stay; default on a terminal: on-failure."),
+    ] = None,
+    keep_for: Annotated[str, typer.Option("--keep-for", metavar="TIME", help="How long a kept machine runs.")] = "1h",
     output: Output = Path("out"),
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
@@ -67,15 +75,16 @@ def build(
         output=output,
         offline=offline,
         accept_stale=accept_stale,
-        keep=keep.value,
         cold=cold,
         no_cache=no_cache,
+        keep=keep_of(keep).value,
+        keep_for=seconds_of(keep_for, "--keep-for"),
     )
     built: list[dict[str, Any]] = []
     failure: FactoryError | None = None
     for plan in plans:
         try:
-            result = run(plan, options, console)
+            result = run(plan, replace(options, again=_again(context, plan, values)), console)
         except FactoryError as error:
             built.append({"recipe": plan.recipe.name, "status": error.status, "error": _safe(error, console)})
             failure = failure or error
@@ -110,6 +119,27 @@ def build(
         if len(plans) > 1:
             raise typer.Exit(failure.status)
         raise failure
+
+
+def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, ...]:
+    """The words that build *plan* again from anywhere, without the values of secrets: they are not written down."""
+    words = ["build", str(plan.recipe.file)]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        option = next(iter(getattr(parameter, "opts", ())), "")
+        if not option.startswith("--") or value == parameter.get_default(context) or option in ("--set", "--json"):
+            continue
+        if option == "--output":
+            value = Path(str(value)).absolute()
+        if value is True:
+            words.append(option)
+        elif value not in (None, False):
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [option, str(getattr(each, "value", each))]
+    for setting in values:
+        if setting.partition("=")[0] not in plan.recipe.secret_names:
+            words += ["--set", setting]
+    return tuple(words)
 
 
 def _safe(error: FactoryError, console: Console) -> dict[str, object]:

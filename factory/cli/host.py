@@ -28,13 +28,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def gc(context: typer.Context, as_json: AsJson = False) -> None:
-    """Remove what crashed runs left: processes, working files, half-made bases. Living builds are not touched."""
-    from factory import bases, settings
-    from factory.hypervisor import embedded
-    from factory.workspace import reap
+    """Remove what crashed runs left: processes, working files, kept machines. Living builds are not touched."""
+    from factory.reaping import reap
 
     console = console_for(context)
-    removed = [*reap(settings.state_dir(), kept=True), *embedded.reap(), *map(str, bases.reap(console))]
+    removed = reap(console)
     console.close()
     if as_json:
         typer.echo(json.dumps({"schema": 1, "removed": removed}, indent=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +74,23 @@ def libvirt(connect: str) -> str:
     uri = connect or settings.value("FACTORY_CONNECT")
     require_local(uri)
     return uri
+
+
+def keep_of(chosen: Keep | None) -> Keep:
+    """What ``--keep`` means when it is not given: who sits at a terminal wants to look into a failure."""
+    if chosen is not None:
+        return chosen
+    return Keep.on_failure if sys.stderr.isatty() and not os.environ.get("CI") else Keep.never
+
+
+def seconds_of(text: str, option: str) -> int:
+    """The duration *text* of *option* in seconds."""
+    from factory.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {error}", hint=f"Write {option} 2h", code="usage.duration") from None
 
 
 def settings_of(values: list[str]) -> dict[str, str]:

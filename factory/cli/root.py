@@ -59,6 +59,13 @@ def console_for(context: typer.Context, log_format: LogFormat | None = None) -> 
     return console
 
 
+def call(arguments: list[str]) -> None:
+    """Run a command line. Typer's own ``main`` would swallow an interrupt, and any broken pipe."""
+    command = typer.main.get_command(app)
+    with command.make_context("factory", arguments) as context:
+        command.invoke(context)
+
+
 def last_console() -> Console:
     """The console to tell an error on: the one of this run, or a new one when no verb made any."""
     from factory.console import Console

@@ -9,6 +9,7 @@ An ordinary user's QEMU runs as that user, and sees the files where they are.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -104,13 +105,31 @@ class Enclosure:
         """A name for *work* that suits libvirt: short for its sockets, and plain, for it lands in URIs and lists."""
         if _suits(work, 60):
             return work
-        places = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108
-        usable = [Path(each) for each in places if _suits(Path(each), 35) and os.access(each, os.W_OK | os.X_OK)]
+        usable = [
+            Path(each) for each in _short_places() if _suits(Path(each), 35) and os.access(each, os.W_OK | os.X_OK)
+        ]
         if not usable:
             return work
         self._link = usable[0] / f"image-factory-{secrets.token_hex(4)}"
         self._link.symlink_to(work)
         return self._link
+
+
+def reap_links(state: Path) -> list[str]:
+    """Remove the short names that killed runs left: links of ours that lead to a folder of *state* that is gone."""
+    removed = []
+    for place in {Path(each) for each in _short_places() if each}:
+        for link in place.glob("image-factory-*"):
+            with contextlib.suppress(OSError):
+                target = link.readlink()
+                if link.lstat().st_uid == os.geteuid() and target.is_relative_to(state) and not target.exists():
+                    link.unlink()
+                    removed.append(f"removed {link}")
+    return removed
+
+
+def _short_places() -> tuple[str, ...]:
+    return os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp", "/var/tmp"  # noqa: S108
 
 
 def _suits(path: Path, length: int) -> bool:
