@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from factory import cloud_config
+from factory.reading import cloud_init
 from factory.leftovers import matching, text
 
 if TYPE_CHECKING:
@@ -73,22 +73,22 @@ def _cloud_init(image: Image, types: Sequence[str]) -> list[str]:
     """Why cloud-init makes no host keys of *types*; empty when it does."""
     if reason := cloud_init_disabled(image):
         return [reason]
-    settings, faults = cloud_config.merged(image)
+    settings, faults = cloud_init.merged(image)
     reasons = list(faults)
-    if "ssh" not in cloud_config.modules(settings, "cloud_init_modules"):
+    if "ssh" not in cloud_init.modules(settings, "cloud_init_modules"):
         reasons.append("cloud_init_modules of cloud-init lacks ssh")
     made = settings.get("ssh_genkeytypes", list(_TYPES))
     if not isinstance(made, list) or not set(types) & set(map(str, made)):
         reasons.append(f"ssh_genkeytypes of cloud-init has none of {', '.join(types)}")
     if settings.get("ssh_keys"):
         reasons.append("ssh_keys of cloud-init gives every machine the same host keys")
-    if cloud_config.true(settings, "manual_cache_clean"):
+    if cloud_init.true(settings, "manual_cache_clean"):
         reasons.append("manual_cache_clean keeps cloud-init from knowing a new instance")
     return reasons
 
 
-def _runs(image: Image, cloud_init: bool) -> Iterator[str]:
-    """The enabled units that run ssh-keygen at boot; *cloud_init* says whether it is enabled."""
+def _runs(image: Image, yields: bool) -> Iterator[str]:
+    """The enabled units that run ssh-keygen at boot; *yields*: cloud-init is enabled."""
     for path in _enabled(image):
         unit = posixpath.basename(path)
         template = re.sub(r"@[^.]*\.", "@.", unit)
@@ -96,7 +96,7 @@ def _runs(image: Image, cloud_init: bool) -> Iterator[str]:
         whole = "\n".join(parts)
         if not _KEYGEN.search(whole) or _FIRST_BOOT.search(whole):
             continue
-        if cloud_init and re.search(rf"^\s*ConditionPathExists\s*=\s*!.*{re.escape(_YIELDS)}", whole, re.MULTILINE):
+        if yields and re.search(rf"^\s*ConditionPathExists\s*=\s*!.*{re.escape(_YIELDS)}", whole, re.MULTILINE):
             continue
         yield unit
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from factory import cloud_config, host_key_source, sshd_config
+from factory import host_key_source, sshd_config
+from factory.reading import cloud_init
 from tests.guest_tree import Tree, link, plant
 from tests.scrub_cases import GUEST
 
@@ -114,12 +115,12 @@ def test_settings_are_merged_as_cloud_init_does(tmp_path: Path) -> None:
             "/etc/cloud/cloud.cfg.d/ignored": "list: [4]\n",
         },
     )
-    settings, faults = cloud_config.merged(tree)
+    settings, faults = cloud_init.merged(tree)
     assert settings["a"] == {"x": "9", "y": {"z": "1", "w": "2"}}
     assert settings["list"] == ["3"]
-    assert cloud_config.true(settings, "on")
-    assert not cloud_config.true(settings, "off")
-    assert cloud_config.modules(settings, "cloud_init_modules") == {"ssh", "growpart"}
+    assert cloud_init.true(settings, "on")
+    assert not cloud_init.true(settings, "off")
+    assert cloud_init.modules(settings, "cloud_init_modules") == {"ssh", "growpart"}
     assert [fault.split(":")[0].split(" ")[0] for fault in faults] == [
         "/etc/cloud/cloud.cfg.d/40.cfg",
         "/etc/cloud/cloud.cfg.d/50.cfg",
