@@ -1,4 +1,4 @@
-"""netplan's YAML: all files merged by name as netplan does it, and cloud-init's own ``network:`` in the same language."""
+"""netplan's YAML: all files merged by name as netplan does it, and cloud-init's own ``network:`` in the same words."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def stanzas(network: dict[str, Any], texts: list[tuple[str, str]], system: str) 
 
 def _device(name: str, device: dict[str, Any], kind: str, texts: list[tuple[str, str]], system: str) -> Interface:
     match = device.get("match")
-    names, narrow = (name,), ""
+    names: tuple[str, ...] = (name,)
+    narrow = ""
     if isinstance(match, dict):
         names = tuple(_words(match.get("name"))) if match.get("name") else ()
         drivers = _words(match.get("driver"))

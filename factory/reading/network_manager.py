@@ -72,7 +72,7 @@ def settings(image: Image) -> list[Entry]:
     for path in paths:
         for entry in entries(path, content_of(image, path)):
             if entry.key.endswith("+"):
-                entry = Entry(entry.section, entry.key[:-1].strip(), entry.value, entry.path, entry.line)  # noqa: PLW2901
+                entry = Entry(entry.section, entry.key[:-1].strip(), entry.value, entry.path, entry.line)
             else:
                 found = [old for old in found if (old.section, old.key) != (entry.section, entry.key)]
             found.append(entry)

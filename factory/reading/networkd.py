@@ -29,6 +29,7 @@ _NARROW = {
     "Property": "the property",
 }
 _YES = ("yes", "true", "1", "on", "both", "ipv4", "v4", "ipv6", "v6", "any")
+_FIXED = (("Network", "Address"), ("Address", "Address"), ("Network", "Gateway"), ("Route", "Gateway"))
 _PHYSICAL_KINDS = ("", "!*")
 
 
@@ -73,7 +74,7 @@ def names_kept(image: Image) -> bool:
         if found.kind == "symlink" and image.readlink(path) == "/dev/null":
             return True
         policies = [entry.value for entry in file_entries(image, path) if entry.key == "NamePolicy"]
-        return not policies or policies[-1].split()[:1] == ["kernel"] and policies[-1].split() == ["kernel"]
+        return not policies or policies[-1].split() == ["kernel"]
     return False
 
 
@@ -95,12 +96,7 @@ def _interface(path: str, said: list[Entry], held: set[str]) -> Interface:
         kind = "loopback"
     elif len(names) == 1 and names[0] in held:
         kind = "bridge"
-    static = [
-        entry.place
-        for entry in said
-        if (entry.section, entry.key) in (("Network", "Address"), ("Address", "Address")) and fixed(entry.value)
-        or entry.key == "Gateway" and entry.section in ("Network", "Route") and fixed(entry.value)
-    ]  # fmt: skip
+    static = [entry.place for entry in said if (entry.section, entry.key) in _FIXED and fixed(entry.value)]
     last = {(entry.section, entry.key): entry for entry in said}
     dhcp = last.get(("Network", "DHCP"))
     required = last.get(("Link", "RequiredForOnline"))
