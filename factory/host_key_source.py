@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from factory.reading import cloud_init
 from factory.leftovers import matching, text
+from factory.reading import cloud_init
 
 if TYPE_CHECKING:
     from factory.inspection import Image

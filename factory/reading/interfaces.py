@@ -68,7 +68,7 @@ def is_virtual(name: str) -> bool:
 
 
 def fixed(address: str) -> bool:
-    """Whether *address* (with or without a prefix length) is a fixed one of some network: not loopback, not link-local."""
+    """Whether *address* (with or without a prefix length) is a fixed one of a network: not loopback or link-local."""
     try:
         found = ipaddress.ip_interface(address.strip().strip("\"'")).ip
     except ValueError:

@@ -82,7 +82,7 @@ def _rule(words: list[str], port: int) -> tuple[bool, str]:
         if word == "!":
             wrong = True
             continue
-        values = []
+        values: list[str] = []
         while left and not re.match(r"-\D", left[0]) and not (left[0] == "!" and values):
             values.append(left.pop(0))
         if values[:1] == ["!"]:  # the old way round: -s ! 10.0.0.0/8

@@ -82,7 +82,7 @@ class _Nftables:
 
     def _line(self) -> list[tuple[str, str]]:
         """Words up to a ``;`` or the first brace."""
-        found = []
+        found: list[tuple[str, str]] = []
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
             self._at += 1
@@ -207,7 +207,7 @@ class _Nftables:
         if left[:1] in (["!="], ["=="], ["eq"], ["ne"]):
             wrong = left.pop(0) in ("!=", "ne")
         if word == "tcp flags":
-            return self._flags(left)
+            return self._flags(left) != wrong
         mapped = left[:1] == ["vmap"]
         if mapped:
             left.pop(0)
@@ -247,7 +247,7 @@ class _Nftables:
         for part in re.findall(r"\S+:(?:jump \S+|goto \S+|\S+)", text):
             key, _, verdict = part.rpartition(":")
             if key and self._holds(word, [key], port):
-                return verdict
+                return str(verdict)
         return True
 
     def _holds(self, word: str, values: list[str], port: int) -> bool:
