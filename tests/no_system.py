@@ -116,6 +116,16 @@ def nothing_to_boot() -> None:
         tell(**facts, qemus=processes, account=hypervisor.enclosure.account, me=os.getuid())
 
 
+def port_taken() -> None:
+    """Another program listens on the port that was free a moment ago."""
+    work = work_folder()
+    with socket.create_server(("127.0.0.1", 0)) as other, Hypervisor(work, TCG) as hypervisor:
+        taken = other.getsockname()[1]
+        with hypervisor.machine(spec_of(work, sector("HERE\n", SPIN), ssh_port=taken)) as machine:
+            facts = end_of(machine, lambda: machine.wait_until(lambda: machine.console.mentions("HERE"), "its word"))
+            tell(**facts, moved=machine.spec.ssh_port != taken)
+
+
 def one_after_the_other() -> None:
     """Two builds in one process."""
     for number in (1, 2):
@@ -200,12 +210,6 @@ def other_ends() -> None:
             lambda: machine.spec.console.read_text().count("ROUND") > 2, "three rounds"))  # fmt: skip
         hypervisor.timeouts = Timeouts(boot=60, silence=1.5)
         case("hung", sector("last words\n", SPIN), lambda machine: machine.wait_until(never, "a login"))
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = int(taken.getsockname()[1])
-            try:
-                case("port-taken", b"", lambda machine: None, ssh_port=port)
-            except FactoryError as error:
-                tell(name="port-taken", code=error.code, status=error.status, cause=error.cause, port=port)
         secret = work.parent / "secret.raw"
         secret.touch(mode=0o600)
         secret.write_bytes(bytes(MIB))

@@ -113,6 +113,10 @@ class Hypervisor:
         )
 
 
+PORT_TRIES = 3
+PORT_TAKEN = "Could not set up host forwarding rule"  # QEMU's words
+
+
 class Machine:
     """A machine between start and end."""
 
@@ -125,15 +129,22 @@ class Machine:
         self.login: Login | None = None  # how people get in when the machine is kept
 
     def start(self) -> None:
-        """Start it under libvirt."""
+        """Start it under libvirt; with another port for SSH when some other program has taken this one meanwhile."""
         self._started = time.monotonic()
         enclosure = self._hypervisor.enclosure
         self.spec.console.touch(mode=0o644)
         enclosure.give(self.spec.console)
         owner = self._hypervisor.owner
-        if owner:
-            owner.note_port(self.spec.ssh_port)
-        self._domain = self._hypervisor.connection.define_and_start(domain_xml(self._as_seen(enclosure)))
+        for left in reversed(range(PORT_TRIES)):
+            if owner:
+                owner.note_port(self.spec.ssh_port)
+            try:
+                self._domain = self._hypervisor.connection.define_and_start(domain_xml(self._as_seen(enclosure)))
+                break
+            except MachineError as error:
+                if not left or PORT_TAKEN not in str(error):
+                    raise
+            self.spec = replace(self.spec, ssh_port=free_port())
         self._process = embedded.process_of(self.spec.uuid)
         if owner and self._process:
             owner.note_child(self._process)
