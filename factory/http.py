@@ -8,9 +8,11 @@ times.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -29,6 +31,7 @@ BACKOFF = 0.5  # seconds before the second retry; doubles with each
 LONGEST_WAIT = 30  # seconds, whatever a server's Retry-After says
 BUSY = (429, 500, 502, 503, 504)
 BLOCK = 1 << 18  # bytes
+LONGEST_ANSWER = 4 << 20  # bytes of an answer of a service
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -124,6 +127,82 @@ def fetch(url: str, *, limit: int, failure: type[FactoryError] = BuildError) -> 
         hint="Try again",
         code="http.interrupted",
     )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with its body, of which at most :data:`LONGEST_ANSWER` bytes are kept."""
+
+    status: int
+    headers: Mapping[str, str]  # whatever the case of their names
+    body: bytes
+
+
+class Unanswered(Exception):
+    """A request got no answer; whether the server acted on it is not known. *error* is what to tell people."""
+
+    def __init__(self, error: FactoryError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def exchange(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    failure: type[FactoryError] = BuildError,
+) -> Answer:
+    """Send exactly one request and read its answer, whatever its status: nothing is sent again, no redirect followed.
+
+    Only https, and http to a loopback address, which no proxy sees. Raises Unanswered.
+    """
+    import requests
+    from requests.auth import AuthBase
+    from urllib3.exceptions import HTTPError
+
+    class AsGiven(AuthBase):
+        """Without it requests would add a password from ~/.netrc."""
+
+        def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+            return r
+
+    local = loopback(url)
+    if urlsplit(url).scheme != "https" and not local:
+        raise failure(
+            f"{shown(url)} is no https address",
+            hint="Only https is used, except to this very host",
+            code="http.insecure",
+        )
+    with requests.Session() as session:
+        session.headers.update({"User-Agent": "image-factory", "Accept": "application/json"})
+        session.trust_env = not local
+        try:
+            with session.request(
+                method,
+                url,
+                headers=dict(headers),
+                data=body,
+                auth=AsGiven(),
+                stream=True,
+                allow_redirects=False,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                verify=ca_bundle(),
+            ) as response:
+                content = response.raw.read(LONGEST_ANSWER, decode_content=True)
+                return Answer(response.status_code, response.headers, content)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise Unanswered(_translated(error, url, failure)) from error
+
+
+def loopback(url: str) -> bool:
+    """Whether *url* leads to this very host."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def ca_bundle() -> str | bool:

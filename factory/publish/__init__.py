@@ -47,6 +47,7 @@ class Artefact:
     uefi: bool = True  # whether it boots with UEFI
     bios: bool = True
     properties: Mapping[str, str] = field(default_factory=dict)
+    requirements: Mapping[str, int] = field(default_factory=dict)  # of the recipe: vcpus, memory and disk in bytes
     folder: Path | None = None  # of the build, with manifest.json, findings.json and SHA256SUMS
 
 

@@ -1,0 +1,302 @@
+"""The import into Magalu Cloud: the name is looked for, the image asked for once, and waited for to its end.
+
+A POST that got no answer may have arrived all the same, so the name is looked for before it is sent again. An import
+that an earlier run of the factory began with the same bytes under the same name is taken up.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from factory import http
+from factory.errors import FactoryError, PublishError, UsageError
+from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
+from factory.publish.importer import Brought, Wishes
+from factory.publish.mgc_answers import Refused
+from factory.publish.mgc_images import ACTIVE, ENDED, CustomImage, Images, passing
+from factory.publish.mgc_place import Place, api_key, check_store, place
+from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
+from factory.publish.publications import Publication
+from factory.units import format_duration
+
+if TYPE_CHECKING:
+    from factory.console import Console
+    from factory.publish.transport import Transport
+
+ARRIVAL_TRIES = 10  # looks for an image whose name is taken, most likely by a request of ours
+How = Literal["imported", "adopted", "skipped"]
+
+
+def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: Console) -> MagaluImport:
+    """The import of *artefact*, with every field looked at. Sends nothing. Raises UsageError."""
+    where = place()
+    return MagaluImport(
+        artefact, request_for(artefact, wishes, _recommended(artefact)), where, wishes, transport, console
+    )
+
+
+def resume(image: str, wishes: Wishes, console: Console) -> Brought:
+    """Wait for the image with this id, whoever asked for it. Raises UsageError and PublishError."""
+    mgc_images.checked_id(image)
+    where, record = place(), publications.by_id(image)
+    if record is not None and record.api != where.url:
+        raise UsageError(
+            f"the image {image} was asked of {record.api}, and the settings name {where.url}",
+            hint=f"Set FACTORY_MGC_API_URL={record.api}",
+            code="usage.setting",
+        )
+    images = Images(where, api_key(), console)
+    found = _wait(images, image, wishes, record, console) if wishes.wait else images.show(image)
+    return Brought("mgc", found.name or (record.name if record else ""), image, found.status, "adopted", where.url)
+
+
+@dataclass
+class MagaluImport:
+    """One import: see :class:`factory.publish.importer.Preparation`."""
+
+    artefact: Artefact
+    request: ImageRequest
+    place: Place
+    wishes: Wishes
+    transport: Transport
+    console: Console
+    _images: Images | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that the image gets."""
+        return self.request.name
+
+    @property
+    def images(self) -> Images:
+        """The cloud; from here on a key is needed. Raises PublishError."""
+        if self._images is None:
+            self._images = Images(self.place, api_key(), self.console)
+        return self._images
+
+    def describe(self, url: str) -> str:
+        """The request as it would be sent, and the same as an ``mgc`` command."""
+        headers = "content-type: application/json\nx-api-key: ***"
+        body = json.dumps(self.request.body(url), indent=2, ensure_ascii=False)
+        return f"POST {self.place.images}\n{headers}\n\n{body}\n\n{shlex.join(self.request.command(url, self.place))}"
+
+    def as_dict(self, url: str) -> dict[str, Any]:
+        """The same as data."""
+        return {
+            "method": "POST",
+            "url": self.place.images,
+            "headers": {"content-type": "application/json", "x-api-key": "***"},
+            "body": self.request.body(url),
+            "command": self.request.command(url, self.place),
+        }
+
+    def check_place(self, url: str) -> None:
+        """Raise PublishError unless the cloud can read from *url*, the address of the image or of its bucket."""
+        check_store(self.place, url)
+
+    def before_upload(self) -> Brought | None:
+        """The image when these bytes are imported already, by the ledger or by ``--if-exists skip``."""
+        with self.console.stage("name") as stage:
+            stage.note(self.name)
+            found = self._look()
+        return self._settle(*found) if found else None
+
+    def bring(self, stored: StoredObject, url: PresignedUrl) -> Brought:
+        """Ask the cloud to fetch *url* and wait until the image is active."""
+        self.console.redact(url.secret)
+        self._check_url(url)
+        with self.console.stage("ask") as stage, publications.alone(self.place.url, self.name, self.console):
+            found = self._look()  # another run may have been quicker
+            if found is None:
+                record = Publication(
+                    target=self.transport.target,
+                    api=self.place.url,
+                    name=self.name,
+                    sha256=self.artefact.sha256,
+                    fields=self.request.body(masked(url.secret)) | {"url": None},
+                    endpoint=stored.endpoint,
+                    bucket=stored.bucket,
+                    key=stored.key,
+                    folder=str(self.artefact.folder.absolute()) if self.artefact.folder else "",
+                ).write()
+                image = self._ask(url, record)
+                record = record.write(state="importing", id=image)
+                stage.note(image)
+        return self._settle(*found) if found else self._waited(image, record, "imported", new=True)
+
+    # Names that are taken
+
+    def _look(self) -> tuple[CustomImage, How] | None:
+        """The image to take instead of a new one; None when the name is free. Raises PublishError when it is taken."""
+        known = publications.find(self.place.url, self.name, self.artefact.sha256)
+        if known and known.unfinished and known.id:
+            # By its id, because the list may hold active images only.
+            begun = self._shown(known.id)
+            if begun and begun.status not in ENDED:
+                return begun, "adopted"
+            known = known.write(state="failed", status=begun.status if begun else "gone")
+        taken = self.images.find(self.name)
+        if taken is None:
+            return None
+        if known and known.unfinished and self._ours(taken) and taken.status not in ENDED:
+            return taken, "adopted"
+        same = bool(known and known.id == taken.id)
+        if taken.status in ENDED:
+            raise PublishError(
+                f"the name {self.name} is taken by the image {taken.id}, whose status is {taken.status}{taken.trace}",
+                cause="An earlier import under this name failed" if same else ENDED[taken.status],
+                hint="Delete that image, or choose another --name",
+                code="publish.name-taken",
+            )
+        if self.wishes.if_exists == "skip":
+            if not same:
+                self.console.warn(
+                    f"{self.name} is there already ({taken.id}); nothing tells that it has the same bytes"
+                )
+            return taken, "skipped"
+        raise PublishError(
+            f"the name {self.name} is taken by the image {taken.id} ({taken.status}){taken.trace}",
+            cause="An earlier run imported these very bytes" if same else "Names are unique within a tenant",
+            hint="Choose another --name or --version, delete that image, or take it as it is with --if-exists skip",
+            code="publish.name-taken",
+        )
+
+    def _shown(self, image: str) -> CustomImage | None:
+        try:
+            return self.images.show(image)
+        except Refused as error:
+            if error.http_status == 404:
+                return None
+            raise
+
+    def _ours(self, image: CustomImage) -> bool:
+        """Whether *image* can be what we asked for: all that the cloud tells of it agrees."""
+        wanted = self.request
+        agree = [
+            not image.description or image.description == wanted.description,
+            not image.version or image.version == wanted.version,
+            not image.requirements or dict(image.requirements) == wanted.requirements.as_dict(),
+        ]
+        return all(agree)
+
+    def _settle(self, image: CustomImage, how: How) -> Brought:
+        """Take *image* for the one wanted, waiting for it when it is not active yet."""
+        record = publications.find(self.place.url, self.name, self.artefact.sha256)
+        if how == "adopted":
+            self.console.say(f"Taking up the import of {self.name} that an earlier run began ({image.id})")
+            record = record.write(state="importing", id=image.id, status=image.status) if record else None
+        if image.status == ACTIVE:
+            if record and record.id == image.id:
+                record.write(state="active", status=ACTIVE)
+            return self._brought(image.id, ACTIVE, how)
+        return self._waited(image.id, record if record and record.id == image.id else None, how)
+
+    # The request
+
+    def _check_url(self, url: PresignedUrl) -> None:
+        self.check_place(url.secret)
+        left, least, most = url.seconds_left, self.transport.least_life, self.transport.longest_life
+        if left < least:
+            raise PublishError(
+                f"the URL of the image ends in {format_duration(max(int(left), 0))}, and Magalu Cloud wants it to live "
+                f"longer than {format_duration(least - 1)}",
+                cause=url.note or "It was asked for a shorter time, or was made long ago",
+                hint="Ask for a longer life",
+                code="publish.url-life",
+            )
+        if left > most:
+            raise PublishError(
+                f"the URL of the image lives {format_duration(int(left))}, longer than the {format_duration(most)} "
+                "that Magalu Cloud's store signs",
+                hint="Ask for a shorter life",
+                code="publish.url-life",
+            )
+
+    def _ask(self, url: PresignedUrl, record: Publication) -> str:
+        """The id of the image that the cloud makes for our request, which is sent again only when it did not arrive."""
+        uncertain = False
+        for number in range(mgc_images.TRIES):
+            error: FactoryError
+            try:
+                image = self.images.create(self.request, url.secret)
+                if image:
+                    return image
+                error = PublishError(
+                    f"Magalu Cloud took the request for {self.name}, and told no id of the image",
+                    hint="Run the same command again: it looks for the image by its name",
+                    code="publish.api-answer",
+                )
+            except Refused as refused:
+                error = refused
+                if refused.http_status == 409 and uncertain and (image := self._arrived(patiently=True)):
+                    return image
+            except http.Unanswered as unanswered:
+                error = unanswered.error
+            if not passing(error) and error.code != "publish.api-answer":
+                record.write(state="failed", status=error.code)
+                raise error
+            uncertain = True
+            if number == mgc_images.TRIES - 1:
+                break
+            time.sleep(mgc_images.pause_before(number, error))
+            if image := self._arrived():
+                return image
+            self.console.warn(f"The request for {self.name} is sent again: {error.message}")
+        raise error
+
+    def _arrived(self, *, patiently: bool = False) -> str:
+        """The id of the image that our last request made, if it did."""
+        for number in range(ARRIVAL_TRIES if patiently else 1):
+            if number:
+                time.sleep(mgc_images.pause_before(number - 1, PublishError("")))
+            found = self.images.find(self.name)
+            if found is not None and self._ours(found):
+                return found.id
+        return ""
+
+    # The end
+
+    def _waited(self, image: str, record: Publication | None, how: How, *, new: bool = False) -> Brought:
+        if not self.wishes.wait:
+            self.console.say(f"The import goes on in the cloud; 'factory publish --resume {image}' waits for it")
+            return self._brought(image, record.status or "importing" if record else "importing", how)
+        return self._brought(image, _wait(self.images, image, self.wishes, record, self.console, new=new).status, how)
+
+    def _brought(self, image: str, status: str, how: How) -> Brought:
+        return Brought(self.transport.target, self.name, image, status, how, self.place.url)
+
+
+def _wait(
+    images: Images, image: str, wishes: Wishes, record: Publication | None, console: Console, *, new: bool = False
+) -> CustomImage:
+    """Wait for *image*, and write its end into the ledger."""
+    try:
+        with console.stage("import") as stage:
+            found = images.wait(image, seconds=wishes.wait, stage=stage, new=new)
+            stage.note(f"{image} {found.status}")
+    except PublishError as error:
+        if record and error.code == "publish.import-failed":
+            record.write(state="failed", status=error.code)
+        raise
+    except KeyboardInterrupt:
+        console.warn(f"The import goes on in the cloud; 'factory publish --resume {image}' waits for it")
+        raise
+    if record:
+        record.write(state="active", status=found.status, id=image)
+    return found
+
+
+def _recommended(artefact: Artefact) -> Requirements | None:
+    """The requirements of the recipe, when the artefact comes from a build that tells them."""
+    told = artefact.requirements
+    if not told:
+        return None
+    return Requirements(
+        int(told.get("vcpus", 1)),
+        max(gigabytes(int(told.get("memory", 0))), 1),
+        max(gigabytes(int(told.get("disk", 0))), gigabytes(artefact.virtual_size), 1),
+    )

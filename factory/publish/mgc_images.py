@@ -1,0 +1,301 @@
+"""Magalu Cloud's custom images by REST: create, show, list, find, change, delete and wait.
+
+Every request but POST may be sent again when the service is busy; :mod:`factory.publish.mgc` decides about POST.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from factory import http
+from factory.errors import FactoryError, PublishError, UsageError
+from factory.publish import mgc_answers
+from factory.publish.mgc_answers import Refused
+from factory.publish.mgc_place import KEY_VARIABLE, Place
+from factory.publish.mgc_request import ImageRequest, Requirements
+
+if TYPE_CHECKING:
+    from factory.console import Console, Stage
+
+ACTIVE = "active"
+WAITING = ("pending", "creating", "importing")
+ENDED = {
+    "error": "the import failed",
+    "importing_error": "the import failed",
+    "invalid_image": "the file is no image that it can use",
+    "deleting": "somebody deletes the image",
+    "deleted": "somebody deleted the image",
+    "deleting_error": "somebody tried to delete the image",
+    "deprecated": "the image is marked as deprecated",
+}
+"""Statuses that never become active. Three public lists of them disagree, so any other may mean anything."""
+
+PAGE = 50  # images asked for at once
+TRIES = 6
+PAUSE = 0.5  # seconds before the second try; doubles
+LONGEST_PAUSE = 30.0
+LONGEST_RETRY_AFTER = 300.0  # seconds, whatever the service says
+POLL = 1.0  # seconds between the first two looks; grows by half each time
+LONGEST_POLL = 30.0
+OUTAGE = 900.0  # seconds without an answer while waiting, after which it gives up
+SETTLING = 60.0  # seconds in which a new image may not be found yet
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+@dataclass(frozen=True)
+class CustomImage:
+    """An image as the cloud tells of it. *words* is whatever else it says; *trace* names the answer for its support."""
+
+    id: str
+    name: str
+    status: str
+    description: str = ""
+    version: str = ""
+    requirements: Mapping[str, Any] | None = None
+    words: str = ""
+    trace: str = ""
+
+    @classmethod
+    def of(cls, data: Any, trace: str) -> CustomImage:
+        """The image in *data*; raises ValueError when there is none."""
+        if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ("id", "status")):
+            raise ValueError("no image with id and status")
+        told = {key: data.get(key) for key in ("message", "error", "detail", "status_reason", "reason", "metadata")}
+        words = "; ".join(_told(key, value) for key, value in told.items() if value)
+        requirements = data.get("requirements")
+        return cls(
+            id=data["id"],
+            name=str(data.get("name") or ""),
+            status=data["status"],
+            description=str(data.get("description") or ""),
+            version=str(data.get("version") or ""),
+            requirements=requirements if isinstance(requirements, dict) else None,
+            words=words,
+            trace=trace,
+        )
+
+
+class Images:
+    """The custom images of one tenant."""
+
+    def __init__(self, place: Place, key: str, console: Console) -> None:
+        self.place = place
+        self._key = key
+        self._console = console
+        console.redact(key)
+
+    def create(self, request: ImageRequest, url: str) -> str:
+        """Ask for the image once; its id, or an empty text when the answer does not hold one.
+
+        Raises Refused, or http.Unanswered when it is not known whether the request arrived.
+        """
+        answer = self._send("POST", "", request.body(url))
+        if answer.status not in (200, 201, 202):
+            raise Refused(answer, f"The import of {request.name}")
+        data = _data(answer)
+        found = data.get("id") if isinstance(data, dict) else None
+        return found if isinstance(found, str) and _ID.fullmatch(found) else ""
+
+    def show(self, image: str) -> CustomImage:
+        """The image with this id. Raises PublishError."""
+        answer = self._patiently("GET", f"/{checked_id(image)}", f"Looking at the image {image}")
+        try:
+            return CustomImage.of(_data(answer), mgc_answers.trace(answer))
+        except ValueError as error:
+            raise _unreadable(answer, error) from None
+
+    def list(self, name: str = "") -> Iterator[CustomImage]:
+        """All images, page by page; with *name*, those that the cloud finds by it."""
+        offset = 0
+        while True:
+            query = {"_limit": PAGE, "_offset": offset} | ({"name": name} if name else {})
+            answer = self._patiently("GET", f"?{urlencode(query)}", "Listing the custom images")
+            data = _data(answer)
+            images = data.get("images", []) if isinstance(data, dict) else None
+            if not isinstance(images, list):
+                raise _unreadable(answer, ValueError("no list of images"))
+            try:
+                found = [CustomImage.of(each, mgc_answers.trace(answer)) for each in images]
+            except ValueError as error:
+                raise _unreadable(answer, error) from None
+            yield from found
+            offset += len(found)
+            if not found or offset >= _total(data, offset + (len(found) == PAGE)):
+                return
+
+    def find(self, name: str) -> CustomImage | None:
+        """The image that has exactly this name and still occupies it."""
+        return next((image for image in self.list(name) if image.name == name and image.status != "deleted"), None)
+
+    def delete(self, image: str) -> None:
+        """Delete the image with this id. Raises PublishError."""
+        self._patiently("DELETE", f"/{checked_id(image)}", f"Deleting the image {image}", allowed=(200, 202, 204))
+
+    def change(
+        self,
+        image: str,
+        *,
+        description: str | None = None,
+        version: str | None = None,
+        requirements: Requirements | None = None,
+    ) -> None:
+        """Change what can be changed of an image; None leaves it as it is. Raises PublishError."""
+        body: dict[str, Any] = {"description": description, "version": version}
+        body = {key: value for key, value in body.items() if value is not None}
+        if requirements is not None:
+            body["requirements"] = requirements.as_dict()
+        self._patiently("PATCH", f"/{checked_id(image)}", f"Changing the image {image}", body, allowed=(200, 204))
+
+    def wait(self, image: str, *, seconds: float, stage: Stage, new: bool = False) -> CustomImage:
+        """Look until the image is active. *new*: it was made just now, and may not be found at once.
+
+        Raises PublishError when the import ended otherwise, after *seconds*, or when the API stays away.
+        """
+        began = last_answer = time.monotonic()
+        pause, strange = POLL, set[str]()
+        while True:
+            now = time.monotonic()
+            try:
+                found = self.show(image)
+                last_answer = now
+                if self._settled(found, strange):
+                    return found
+                stage.note(found.status)
+            except PublishError as error:
+                gone = isinstance(error, Refused) and error.http_status == 404
+                if not (gone and new and now - began < SETTLING):
+                    if not passing(error) or now - last_answer > OUTAGE:
+                        error.hint = f"{error.hint.rstrip('.')}. {_resume(image)}".lstrip(". ")
+                        raise
+                    self._console.warn(f"Still waiting for {image}: {error.message}")
+            left = seconds - (time.monotonic() - began)
+            if left <= 0:
+                raise PublishError(
+                    f"the image {image} is not active after {seconds / 3600:.3g} h",
+                    cause="The cloud's queue is long, or the import hangs",
+                    hint=_resume(image),
+                    code="publish.import-timeout",
+                )
+            time.sleep(min(_jittered(pause), left))
+            pause = min(pause * 1.5, LONGEST_POLL)
+
+    def _settled(self, found: CustomImage, strange: set[str]) -> bool:
+        """Whether it is active; raises PublishError when it never will be."""
+        if found.status in ENDED:
+            raise PublishError(
+                f"the image {found.id} ({found.name}) is {found.status}: {ENDED[found.status]}{found.trace}",
+                cause=f"Magalu Cloud says: {found.words}" if found.words else "Magalu Cloud gives no reason",
+                hint="'factory check IMAGE --target mgc' looks at the file; the image keeps its name taken "
+                "until it is deleted",
+                code="publish.import-failed",
+            )
+        if found.status not in (ACTIVE, *WAITING) and found.status not in strange:
+            strange.add(found.status)
+            self._console.warn(f"The image {found.id} has the status {found.status!r}, which is not known: waiting on")
+        return found.status == ACTIVE
+
+    def _patiently(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        body: dict[str, Any] | None = None,
+        allowed: tuple[int, ...] = (200,),
+    ) -> http.Answer:
+        """Send a request that does no harm when it is sent twice, again as long as the service is busy."""
+        for number in range(TRIES):
+            error: FactoryError
+            try:
+                answer = self._send(method, path, body)
+                if answer.status in allowed or (method == "DELETE" and number and answer.status == 404):
+                    return answer
+                error = Refused(answer, doing)
+            except http.Unanswered as unanswered:
+                error = unanswered.error
+            if not passing(error) or number == TRIES - 1:
+                raise error
+            time.sleep(pause_before(number, error))
+        raise AssertionError("unreachable")
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> http.Answer:
+        headers = {"x-api-key": self._key}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return http.exchange(
+            method,
+            self.place.images + path,
+            headers=headers,
+            body=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+            failure=PublishError,
+        )
+
+
+def pause_before(number: int, error: FactoryError) -> float:
+    """Seconds to wait before the try after the one with this *number*, from 0: as the service asks, or longer each."""
+    asked = error.retry_after if isinstance(error, Refused) else None
+    if asked is not None:
+        return min(asked, LONGEST_RETRY_AFTER) + random.uniform(0, PAUSE)  # noqa: S311 - so that not all come at once
+    return _jittered(min(PAUSE * 2**number, LONGEST_PAUSE))
+
+
+def checked_id(image: str) -> str:
+    """*image* when it can be the id of one. Raises UsageError."""
+    if not _ID.fullmatch(image):
+        raise UsageError(
+            f"{image[:80]!r} cannot be the id of an image",
+            hint="It looks like 0a892d8a-9ee9-4c10-9efc-3c8c88f7cd61",
+            code="usage.image-id",
+        )
+    return image
+
+
+def passing(error: FactoryError) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, Refused):
+        return error.passing
+    return error.code in ("http.unreachable", "http.timeout", "http.failed", "http.proxy")
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311
+
+
+def _resume(image: str) -> str:
+    return f"'factory publish --resume {image}' waits on"
+
+
+def _data(answer: http.Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unreadable(answer: http.Answer, error: Exception) -> PublishError:
+    return PublishError(
+        f"an answer of Magalu Cloud cannot be read: {error}{mgc_answers.trace(answer)}",
+        cause=f"It begins with: {mgc_answers.words(answer)[:120]}",
+        hint=f"Check FACTORY_MGC_API_URL and {KEY_VARIABLE}: something else may have answered",
+        code="publish.api-answer",
+    )
+
+
+def _total(data: dict[str, Any], fallback: int) -> int:
+    """How many images there are by the page's own words; *fallback* when it has none."""
+    meta = data.get("meta")
+    page = meta.get("page") if isinstance(meta, dict) else None
+    total = page.get("total") if isinstance(page, dict) else None
+    return total if isinstance(total, int) else fallback
+
+
+def _told(key: str, value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{key}: {text}"[: mgc_answers.LONGEST]

@@ -1,0 +1,352 @@
+"""The import into Magalu Cloud, against a service on the loopback interface that is stricter than its documents."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.errors import FactoryError, PublishError
+from factory.publish import StoredObject, mgc, mgc_images
+from factory.publish.importer import Brought, Wishes
+from tests.magalu_cloud import KEY, Fault
+from tests.magalu_scene import QUIET, SHA256, SIGNATURE, Scene, failing, open_scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with open_scene(tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+# The whole way
+
+
+def test_an_image_is_imported_and_its_bytes_are_what_the_cloud_fetched(scene: Scene) -> None:
+    brought = scene.bring(replace(QUIET, description="Debian 12 with nginx", uefi=True, vcpus=2, memory=4, disk=10))
+    assert brought == Brought("mgc", "web-1-0", brought.id, "active", "imported", scene.cloud.url)
+    assert scene.cloud.images[brought.id].sha256 == SHA256
+    assert scene.sent() == {
+        "name": "web-1-0",
+        "url": scene.sent()["url"],
+        "platform": "linux",
+        "license": "unlicensed",
+        "architecture": "x86/64",
+        "uefi": True,
+        "requirements": {"vcpu": 2, "ram": 4, "disk": 10},
+        "version": "1.0",
+        "description": "Debian 12 with nginx",
+    }
+    assert scene.cloud.broken == []
+    assert (scene.record().state, scene.record().id) == ("active", brought.id)
+
+
+def test_what_is_left_out_is_filled_in_or_not_sent(scene: Scene) -> None:
+    scene.bring(Wishes(), version="1.2.3", virtual_size=(4 << 30) + 1)
+    assert scene.sent()["name"] == "web-1-2-3"
+    assert scene.sent()["requirements"] == {"vcpu": 1, "ram": 1, "disk": 5}
+    assert scene.sent()["uefi"] is False
+    assert "description" not in scene.sent()
+    assert scene.cloud.broken == []
+
+
+def test_a_build_brings_the_requirements_of_its_recipe(scene: Scene) -> None:
+    needs = {"vcpus": 2, "memory": (1 << 30) + 1, "disk": 10 << 30}
+    scene.bring(requirements=needs)
+    assert scene.sent()["requirements"] == {"vcpu": 2, "ram": 2, "disk": 10}
+
+
+def test_neither_url_nor_key_is_ever_shown_or_written(scene: Scene, tmp_path: Path) -> None:
+    url = scene.url()
+    echo = json.dumps({"message": f"cannot read {url.secret} with {KEY}", "slug": "x"}).encode()
+    scene.cloud.fail("POST", Fault(400, echo))
+    error = failing(scene, url=url)
+    scene.console.error(error)
+    scene.bring(url=url)
+    written = "".join(path.read_text() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    for text in (scene.shown.getvalue(), written):
+        assert SIGNATURE not in text
+        assert KEY not in text
+    assert "cannot read ***" in scene.shown.getvalue()
+    assert all((path.stat().st_mode & 0o077) == 0 for path in (tmp_path / "state" / "publications").iterdir())
+
+
+# Waiting
+
+
+def test_an_unknown_status_is_told_once_and_waited_for(scene: Scene) -> None:
+    scene.cloud.statuses = ["pending", "converting", "converting", "importing"]
+    assert scene.bring().status == "active"
+    assert scene.shown.getvalue().count("'converting', which is not known") == 1
+
+
+@pytest.mark.parametrize("status", list(mgc_images.ENDED))
+def test_a_status_of_failure_ends_with_the_services_words_and_its_ids(scene: Scene, status: str) -> None:
+    scene.cloud.end, scene.cloud.metadata = status, {"reason": "partition table is broken"}
+    error = failing(scene)
+    assert error.code == "publish.import-failed"
+    assert status in error.message
+    assert "request id req-" in error.message
+    assert "trace id trace-" in error.message
+    assert "partition table is broken" in error.cause
+    assert scene.record().state == "failed"
+
+
+def test_a_file_that_is_no_image_ends_as_invalid_image(scene: Scene) -> None:
+    scene.cloud.statuses = ["importing"] * 200
+    error = failing(scene, url=scene.url(content=b"<html>not what you think</html>"))
+    assert "invalid_image" in error.message
+    assert "not in format qcow2" in error.cause
+
+
+def test_it_gives_up_in_time_and_a_later_run_waits_on(scene: Scene) -> None:
+    scene.cloud.statuses = ["importing"] * 10_000
+    error = failing(scene, replace(QUIET, wait=0.2))
+    assert error.code == "publish.import-timeout"
+    (image,) = scene.cloud.images
+    assert f"factory publish --resume {image}" in error.hint
+    assert scene.record().unfinished
+    scene.cloud.images[image].statuses = ["importing", "active"]
+    assert mgc.resume(image, Wishes(), scene.console).status == "active"
+    assert scene.record().state == "active"
+    assert scene.cloud.count("POST") == 1
+
+
+def test_without_waiting_the_id_is_told_and_the_next_run_takes_it_up(scene: Scene) -> None:
+    first = scene.bring(replace(QUIET, wait=0))
+    assert (first.status, first.how) == ("importing", "imported")
+    second = scene.bring()
+    assert (second.id, second.status, second.how) == (first.id, "active", "adopted")
+    assert scene.cloud.count("POST") == 1
+
+
+def test_an_image_that_is_not_found_at_once_is_waited_for(scene: Scene) -> None:
+    scene.cloud.hidden = 4
+    assert scene.bring().status == "active"
+
+
+def test_an_image_that_vanishes_while_it_is_waited_for_ends_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mgc_images, "SETTLING", 0.0)
+    scene.cloud.statuses = ["importing"] * 10_000
+    threading.Timer(0.2, lambda: scene.cloud.images.clear()).start()
+    error = failing(scene)
+    assert error.code == "publish.api-not-found"
+
+
+def test_an_outage_while_waiting_is_sat_out(scene: Scene) -> None:
+    scene.cloud.fail("GET", *[Fault(503)] * 4, *[Fault()] * 4, Fault(502), Fault(429, headers={"Retry-After": "0"}))
+    assert scene.bring().status == "active"
+    assert "Still waiting" in scene.shown.getvalue()
+
+
+def test_an_outage_without_end_ends_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mgc_images, "OUTAGE", 0.3)
+    scene.cloud.fail("GET", *[Fault(503, b'{"message": "maintenance"}')] * 200)
+    error = failing(scene)
+    assert "maintenance" in error.message
+    assert "--resume" in error.hint
+    assert scene.record().unfinished
+
+
+def test_an_interrupt_while_waiting_leaves_the_import_to_be_taken_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.cloud.statuses = ["importing"] * 10_000
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            scene.bring()
+    assert "--resume" in scene.shown.getvalue()
+    (image,) = scene.cloud.images.values()
+    image.statuses = ["active"]
+    assert scene.bring().how == "adopted"
+
+
+# A POST is never sent twice blindly
+
+
+def order(scene: Scene) -> list[str]:
+    return [method for method, _, _ in scene.cloud.requests]
+
+
+@pytest.mark.parametrize("fault", [Fault(after=True), Fault(500, after=True), Fault(504, b"<html>", after=True)])
+def test_a_request_that_arrived_without_an_answer_is_found_by_its_name(scene: Scene, fault: Fault) -> None:
+    scene.cloud.fail("POST", fault)
+    assert scene.bring().status == "active"
+    assert scene.cloud.count("POST") == 1
+    assert len(scene.cloud.images) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(), Fault(500), Fault(503, headers={"Retry-After": "0"}), Fault(429, headers={"Retry-After": "0"})]
+)
+def test_a_request_that_did_not_arrive_is_sent_again_after_a_look(scene: Scene, fault: Fault) -> None:
+    scene.cloud.fail("POST", fault, fault)
+    assert scene.bring().status == "active"
+    assert len(scene.cloud.images) == 1
+    assert scene.cloud.count("POST") == 3
+    between = order(scene)
+    for number in (index for index, method in enumerate(between) if method == "POST"):
+        assert between[number - 1] == "LIST"
+
+
+def test_a_name_that_our_own_lost_request_has_taken_is_ours(scene: Scene) -> None:
+    """The list shows active images only, so the look in between finds nothing, and the second POST is refused."""
+    scene.cloud.active_only, scene.cloud.statuses = True, ["importing"]
+    scene.cloud.fail("POST", Fault(502, after=True))
+    threading.Timer(0.3, lambda: [image.statuses.pop(0) for image in scene.cloud.images.values()]).start()
+    assert scene.bring().status == "active"
+    assert len(scene.cloud.images) == 1
+
+
+def test_an_answer_without_an_id_is_looked_up(scene: Scene) -> None:
+    scene.cloud.fail("POST", Fault(202, b"{}", after=True))
+    assert scene.bring().status == "active"
+    assert len(scene.cloud.images) == 1
+
+
+def test_a_request_that_never_arrives_is_given_up_and_may_be_taken_up_later(scene: Scene) -> None:
+    scene.cloud.fail("POST", *[Fault(503, b'{"message": "try later"}')] * 50)
+    error = failing(scene)
+    assert "try later" in error.message
+    assert scene.cloud.count("POST") == mgc_images.TRIES
+    assert scene.record().unfinished
+    scene.cloud.faults.clear()
+    assert scene.bring().status == "active"
+
+
+def test_retry_after_is_kept_in_seconds_and_as_a_date(scene: Scene) -> None:
+    then = datetime.now(UTC) + timedelta(seconds=2)
+    dated = {"Retry-After": f"{then:%a, %d %b %Y %H:%M:%S} GMT"}
+    scene.cloud.fail("LIST", Fault(429, headers={"Retry-After": "1"}), Fault(503, headers=dated))
+    began = time.monotonic()
+    assert scene.prepare().before_upload() is None
+    assert 1.9 <= time.monotonic() - began < 4.0
+
+
+# Names that are taken, and the ledger
+
+
+def test_a_taken_name_is_refused_before_anything_is_made(scene: Scene) -> None:
+    for number in range(120):
+        scene.cloud.add(f"web-1-0-{number}")
+    other = scene.cloud.add("web-1-0")
+    with pytest.raises(PublishError) as caught:
+        scene.prepare().before_upload()
+    assert caught.value.code == "publish.name-taken"
+    assert other.id in caught.value.message
+    assert scene.cloud.count("POST") == 0
+    assert scene.cloud.count("LIST") == 3
+
+
+def test_a_longer_name_or_a_deleted_image_takes_no_name(scene: Scene) -> None:
+    scene.cloud.add("web-1-0-old")
+    scene.cloud.add("web-1-0", "deleted")
+    assert scene.bring().how == "imported"
+
+
+def test_a_name_that_is_taken_in_the_last_moment_is_told_by_the_service(scene: Scene) -> None:
+    answer = b'{"message": "image name already exists", "slug": "conflict"}'
+    scene.cloud.fail("POST", Fault(409, answer))
+    error = failing(scene)
+    assert error.code == "publish.name-taken"
+    assert "image name already exists [conflict]" in error.message
+    assert "trace id" in error.message
+    assert scene.cloud.count("POST") == 1
+
+
+def test_a_finished_import_of_the_same_bytes_is_taken_with_skip_only(scene: Scene) -> None:
+    first = scene.bring()
+    error = failing(scene)
+    assert "these very bytes" in error.cause
+    again = scene.bring(replace(QUIET, if_exists="skip"))
+    assert (again.id, again.how, again.status) == (first.id, "skipped", "active")
+    assert "nothing tells" not in scene.shown.getvalue()
+    assert scene.cloud.count("POST") == 1
+
+
+def test_with_skip_an_image_of_others_is_taken_with_a_warning(scene: Scene) -> None:
+    other = scene.cloud.add("web-1-0")
+    assert scene.bring(replace(QUIET, if_exists="skip")).id == other.id
+    assert "nothing tells that it has the same bytes" in scene.shown.getvalue()
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "skip"])
+def test_a_failed_image_is_never_taken(scene: Scene, if_exists: Any) -> None:
+    scene.cloud.add("web-1-0", "invalid_image")
+    error = failing(scene, replace(QUIET, if_exists=if_exists))
+    assert error.code == "publish.name-taken"
+    assert "invalid_image" in error.message
+
+
+def test_after_a_failed_import_the_name_is_told_as_taken_by_it(scene: Scene) -> None:
+    scene.cloud.end = "importing_error"
+    failing(scene)
+    error = failing(scene)
+    assert error.cause == "An earlier import under this name failed."[:-1]
+    assert scene.cloud.count("POST") == 1
+
+
+def test_an_import_of_other_bytes_is_not_taken_up(scene: Scene) -> None:
+    scene.bring(replace(QUIET, wait=0))
+    error = failing(scene, sha256="0" * 64)
+    assert error.code == "publish.name-taken"
+
+
+def test_a_request_whose_answer_was_lost_is_taken_up_by_the_next_run(scene: Scene) -> None:
+    scene.cloud.statuses = ["importing"] * 3
+    scene.cloud.fail("POST", Fault(500, after=True))
+    scene.cloud.fail("LIST", Fault(200, b'{"images": [], "meta": {}}', after=True), *[Fault()] * 40)
+    with pytest.raises(PublishError):
+        preparation = scene.prepare()
+        preparation.bring(StoredObject("https://x", "", "b", "k", 1, SHA256), scene.url())
+    assert scene.record().state == "asked"
+    scene.cloud.faults.clear()
+    assert scene.bring().how == "adopted"
+    assert scene.cloud.count("POST") == 1
+
+
+def test_an_image_that_differs_is_not_taken_for_the_lost_one(scene: Scene) -> None:
+    scene.cloud.fail("POST", *[Fault()] * 50)
+    failing(scene)
+    scene.cloud.add("web-1-0", version="other", requirements={"vcpu": 1, "ram": 1, "disk": 4})
+    error = failing(scene)
+    assert error.code == "publish.name-taken"
+
+
+def test_an_import_that_was_deleted_in_the_cloud_is_made_again(scene: Scene) -> None:
+    first = scene.bring(replace(QUIET, wait=0))
+    scene.images().delete(first.id)
+    assert scene.bring().how == "imported"
+
+
+def test_two_runs_at_once_make_one_image(scene: Scene) -> None:
+    brought: list[Brought] = []
+    errors: list[FactoryError] = []
+
+    def run() -> None:
+        try:
+            brought.append(scene.bring())
+        except FactoryError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(scene.cloud.images) == 1
+    assert scene.cloud.count("POST") == 1
+    assert {each.id for each in brought} == set(scene.cloud.images)
+    assert {error.code for error in errors} <= {"publish.name-taken"}
