@@ -25,6 +25,10 @@ DEFAULTS: dict[str, str] = {
     "FACTORY_S3_REGION": "",
     "FACTORY_S3_BUCKET": "",
     "FACTORY_S3_CA_BUNDLE": "",
+    "FACTORY_S3_PREFIX": "",
+    "FACTORY_S3_ADDRESSING": "",
+    "FACTORY_S3_STORAGE_CLASS": "",
+    "FACTORY_S3_CHECKSUMS": "",
     "FACTORY_MGC_API_URL": "",
 }
 

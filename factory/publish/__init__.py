@@ -1,6 +1,6 @@
 """Publishing: a tested image goes into object storage, gets a URL that a cloud can fetch, and is imported there.
 
-    store = s3.open_store(transport, console)        # factory/publish/s3.py
+    store = store.open_store(transport, console)     # factory/publish/store.py
     upload = store.begin(artefact, stage)            # parts go up in the background; nothing is visible yet
     stored = upload.commit()                         # or upload.abort(): nothing is left in the bucket
     url = store.presign(stored, seconds)             # refused when it would not live as long as the target demands
@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from factory.console import Stage
     from factory.publish.transport import Transport
 
@@ -98,6 +100,13 @@ class Upload(Protocol):
     def abort(self) -> None:
         """Stop, and leave nothing in the bucket. Never raises; what could not be removed is told as a warning."""
 
+    def __enter__(self) -> Upload:
+        """For ``with``: what goes wrong inside aborts it, but a PublishError leaves the parts for the next try."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
 
 class Store(Protocol):
     """A bucket of an S3-compatible store. All methods raise PublishError with the store's own words."""
@@ -125,5 +134,5 @@ class Store(Protocol):
     def point(self, artefact: Artefact, stored: StoredObject) -> None:
         """Let ``latest.json`` of the recipe point to this image."""
 
-    def ca_bundle(self) -> str:
-        """The file of certificates to trust for the store; empty for the system's own."""
+    def ca_bundle(self) -> str | bool:
+        """The file of certificates to trust for the store; True for those that come with the libraries."""

@@ -1,0 +1,344 @@
+"""A bucket of an S3-compatible store: the one module that knows boto3, and turns its errors into refusals.
+
+Each call is one request; what may be tried again is tried here, by one rule, with jitter and the store's Retry-After.
+boto3's own retries are off, so that an upload is never begun twice without our knowing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from factory import __version__
+from factory.errors import PublishError, UsageError
+from factory.publish import refusals
+from factory.publish.refusals import Refusal
+from factory.publish.store_settings import StoreSettings
+
+CONNECT_SECONDS, READ_SECONDS = 15, 60
+PATIENCE = 300.0  # seconds that one request is tried again
+LONGEST_PAUSE = 20.0  # seconds between two tries
+DAMAGED_TRIES = 4  # of a part that arrives damaged
+WORKERS = 4  # parts at once
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a store says of an object. *metadata* has lower-case names, whatever the store made of them."""
+
+    size: int
+    etag: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An upload that was begun and not ended; *age* is by the store's own clock."""
+
+    key: str
+    upload_id: str
+    age: timedelta
+
+
+class Bucket:
+    """One bucket. Methods raise Refusal, but PublishError or UsageError for credentials; threads may share it."""
+
+    def __init__(self, settings: StoreSettings, credential_names: str, *, patience: float = PATIENCE) -> None:
+        """*credential_names* are the variables that a message tells people to check."""
+        self.settings, self.patience = settings, patience
+        self.name = settings.bucket
+        self._names = credential_names
+        self.waiting: Callable[[Refusal], object] = str  # told before each pause
+        self.stop = threading.Event()  # ends the pauses
+        with self._speaking():
+            self._session, self._client = self._connect()
+        self.endpoint: str = self._client.meta.endpoint_url
+        self.host: str = urlsplit(self.endpoint).netloc
+        self.region: str = self._client.meta.region_name or ""
+
+    def _connect(self) -> tuple[Any, Any]:
+        import boto3
+        from botocore.config import Config
+
+        settings = self.settings
+        session = boto3.Session()
+        own = {"aws_access_key_id": settings.key_id, "aws_secret_access_key": settings.secret}
+        if settings.key_id:
+            session = boto3.Session(**own)
+        if session.get_credentials() is None:
+            raise PublishError(
+                "there are no credentials for the object storage",
+                cause="Neither the environment nor a profile has any",
+                hint=f"Set {self._names}",
+                code="publish.credentials-missing",
+            )
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": settings.addressing},
+            request_checksum_calculation=settings.checksums,
+            response_checksum_validation=settings.checksums,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=WORKERS + 1,
+            user_agent_extra=f"image-factory/{__version__}",
+        )
+        client = session.client(
+            "s3",
+            endpoint_url=settings.endpoint or None,
+            region_name=settings.region or session.region_name or "us-east-1",
+            verify=settings.ca_bundle,
+            config=config,
+        )
+        if urlsplit(client.meta.endpoint_url).scheme != "https":
+            raise UsageError(
+                "the store's address in the AWS configuration is not https",
+                hint="Set FACTORY_S3_ENDPOINT to its https address",
+                code="usage.store",
+            )
+        return session, client
+
+    # Credentials
+
+    def secrets(self) -> list[str]:
+        """What must never be shown: the secret key, and the token of temporary credentials."""
+        with self._speaking():
+            frozen = self._session.get_credentials().get_frozen_credentials()
+        return [text for text in (frozen.secret_key, frozen.token) if text]
+
+    def credentials_end(self) -> datetime | None:
+        """When the credentials end; None for lasting ones, and for temporary ones that do not say."""
+        found = self._session.get_credentials()
+        end = getattr(found, "_expiry_time", None)
+        return end.astimezone(UTC) if isinstance(end, datetime) else None
+
+    def temporary(self) -> bool:
+        """Whether the credentials come with a token, and so end by themselves."""
+        with self._speaking():
+            return bool(self._session.get_credentials().get_frozen_credentials().token)
+
+    # Objects
+
+    def head(self, key: str) -> Head | None:
+        """What is at *key*; None when nothing is."""
+        try:
+            found = self._patiently(lambda: self._client.head_object(Bucket=self.name, Key=key))
+        except Refusal as refusal:
+            if refusal.gone or refusal.status == 404:
+                return None
+            raise
+        metadata = {name.lower(): text for name, text in found.get("Metadata", {}).items()}
+        return Head(found["ContentLength"], found.get("ETag", "").strip('"'), metadata)
+
+    def blocks(self, key: str) -> Iterator[bytes]:
+        """The bytes at *key*, in pieces."""
+        found = self._patiently(lambda: self._client.get_object(Bucket=self.name, Key=key))
+        with self._speaking(), contextlib.closing(found["Body"]) as body:
+            yield from body.iter_chunks(1 << 20)
+
+    def put(self, key: str, data: bytes, content_type: str, md5: bytes) -> None:
+        """Put a small object."""
+        more = self._storage_class()
+        self._patiently(
+            lambda: self._client.put_object(
+                Bucket=self.name, Key=key, Body=data, ContentType=content_type, ContentMD5=_base64(md5), **more
+            )
+        )
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is fine."""
+        self._patiently(lambda: self._client.delete_object(Bucket=self.name, Key=key))
+
+    # Uploads in parts
+
+    def create(self, key: str, metadata: Mapping[str, str]) -> str:
+        """Begin an upload in parts, with one request only; its id."""
+        more = self._storage_class()
+        with self._speaking():
+            begun = self._client.create_multipart_upload(
+                Bucket=self.name, Key=key, Metadata=dict(metadata), ContentType="application/octet-stream", **more
+            )
+        return str(begun["UploadId"])
+
+    def pending(self, prefix: str) -> list[Pending]:
+        """The uploads below *prefix* that have not ended, the newest first."""
+        found: list[tuple[Any, str]] = []
+        marker: dict[str, str] = {}
+        while True:
+            try:
+                page = self._patiently(
+                    lambda: self._client.list_multipart_uploads(Bucket=self.name, Prefix=prefix, **marker)  # noqa: B023
+                )
+            except Refusal as refusal:
+                if refusal.gone:  # how rclone says that there are none
+                    break
+                raise
+            date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+            found += [(each, date) for each in page.get("Uploads", ()) if each["Key"].startswith(prefix)]
+            following = {
+                "KeyMarker": page.get("NextKeyMarker", ""),
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+            if not page.get("IsTruncated") or following == marker:
+                break
+            marker = following
+        uploads = [Pending(each["Key"], each["UploadId"], _age(each.get("Initiated"), date)) for each, date in found]
+        return sorted(uploads, key=lambda each: each.age)
+
+    def parts(self, key: str, upload_id: str) -> dict[int, tuple[str, int]]:
+        """The parts that are up: number -> ETag and size in bytes. One that the store has in two forms is left out."""
+        found: dict[int, tuple[str, int]] = {}
+        twice: set[int] = set()
+        marker = 0
+        while True:
+            page = self._patiently(
+                lambda: self._client.list_parts(
+                    Bucket=self.name, Key=key, UploadId=upload_id, PartNumberMarker=marker  # noqa: B023
+                )
+            )  # fmt: skip
+            for each in page.get("Parts", ()):
+                part = (each["ETag"].strip('"'), each["Size"])
+                if found.setdefault(each["PartNumber"], part) != part:  # SeaweedFS may list what was replaced
+                    twice.add(each["PartNumber"])
+            following = int(page.get("NextPartNumberMarker") or 0)
+            if not page.get("IsTruncated") or following <= marker:
+                return {number: part for number, part in found.items() if number not in twice}
+            marker = following
+
+    def send(self, key: str, upload_id: str, number: int, body: Callable[[], Any], md5: bytes) -> str:
+        """Send one part; *body* gives its bytes as a new file for each try. The part's ETag."""
+        sent = self._patiently(
+            lambda: self._client.upload_part(
+                Bucket=self.name, Key=key, UploadId=upload_id, PartNumber=number, Body=body(), ContentMD5=_base64(md5)
+            )
+        )
+        return str(sent["ETag"]).strip('"')
+
+    def complete(self, key: str, upload_id: str, etags: Mapping[int, str]) -> None:
+        """Let the object appear."""
+        parts = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in sorted(etags.items())]
+        self._patiently(
+            lambda: self._client.complete_multipart_upload(
+                Bucket=self.name, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
+        )
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """End an upload and drop its parts; one that is not there is fine."""
+        try:
+            self._patiently(lambda: self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id))
+        except Refusal as refusal:
+            if not refusal.gone:
+                raise
+
+    # URLs
+
+    def presign(self, key: str, seconds: int, method: str) -> str:
+        """A URL that lets whoever has it read *key* by *method*; nothing is sent."""
+        operation = {"GET": "get_object", "HEAD": "head_object"}[method]
+        with self._speaking():
+            url = self._client.generate_presigned_url(
+                operation, Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds, HttpMethod=method
+            )
+        return str(url)
+
+    # Inside
+
+    def error(self, refusal: Refusal, doing: str) -> PublishError:
+        """*refusal* while *doing*, for people."""
+        return refusals.as_error(refusal, doing, host=self.host, bucket=self.name, variables=self._names)
+
+    def _storage_class(self) -> dict[str, str]:
+        return {"StorageClass": self.settings.storage_class} if self.settings.storage_class else {}
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        begun, tries = time.monotonic(), 0
+        while True:
+            try:
+                with self._speaking():
+                    return call()
+            except Refusal as refusal:
+                pause = min(0.5 * 2**tries, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
+                pause = min(max(pause, refusal.pause), 2 * LONGEST_PAUSE)
+                over = time.monotonic() + pause - begun > self.patience
+                over = over or (refusal.code == "BadDigest" and tries >= DAMAGED_TRIES)
+                if not refusal.transient or over or self.stop.is_set():
+                    raise
+                self.waiting(refusal)
+                tries += 1
+                self.stop.wait(pause)
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Turn what boto3 raises into a Refusal, or a PublishError for credentials that cannot be had."""
+        from botocore import exceptions as theirs
+
+        try:
+            yield
+        except theirs.ClientError as error:
+            raise _refusal(error.response) from error
+        except (theirs.SSLError, theirs.InvalidConfigError) as error:
+            raise Refusal("tls", _words(error)) from error
+        except (theirs.EndpointConnectionError, theirs.ConnectTimeoutError, theirs.ProxyConnectionError) as error:
+            raise Refusal("unreachable", _words(error)) from error
+        except (theirs.HTTPClientError, theirs.ResponseStreamingError, theirs.IncompleteReadError) as error:
+            raise Refusal("broken", _words(error)) from error
+        except theirs.BotoCoreError as error:
+            raise self._unusable(error) from error
+        except RuntimeError as error:  # botocore says so when refreshed credentials are still expired
+            if "credentials" not in str(error):
+                raise
+            raise Refusal("ExpiredToken", "the credentials that the environment or profile gives have ended") from error
+
+    def _unusable(self, error: Exception) -> PublishError:
+        return PublishError(
+            "the object storage cannot be used as it is set up",
+            cause=str(error),
+            hint=f"Check {self._names}, AWS_PROFILE and the AWS configuration files",
+            code="publish.credentials-unusable",
+        )
+
+
+def _refusal(response: Mapping[str, Any]) -> Refusal:
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    headers = {name.lower(): text for name, text in meta.get("HTTPHeaders", {}).items()}
+    pause = headers.get("retry-after", "")
+    return Refusal(
+        code=str(error.get("Code") or meta.get("HTTPStatusCode") or "an unreadable answer"),
+        words=str(error.get("Message") or ""),
+        status=int(meta.get("HTTPStatusCode") or 0),
+        request_id=str(meta.get("RequestId") or headers.get("x-amz-request-id", "")),
+        date=headers.get("date", ""),
+        region=str(error.get("Region") or headers.get("x-amz-bucket-region", "")),
+        pause=float(pause) if pause.isascii() and pause.isdigit() else 0.0,
+    )
+
+
+def _age(begun: Any, date: str) -> timedelta:
+    """How long ago by the store's clock; nothing when the store does not say."""
+    if not isinstance(begun, datetime):
+        return timedelta()
+    try:
+        now = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        now = datetime.now(UTC)
+    return now - begun
+
+
+def _words(error: Exception) -> str:
+    """The last words of an error that others were wrapped around, without addresses in memory."""
+    return str(error).rpartition(">: ")[2].strip() or type(error).__name__
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")

@@ -1,0 +1,238 @@
+"""The store of a target: keys and metadata, what is there already, what is stale, URLs, and what lies beside an image.
+
+<prefix><recipe>/<version>/<first 16 of the sha256>/<image>     and manifest.json, findings.json, SHA256SUMS, ...
+<prefix><recipe>/latest.json                                    points to one of them; written last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mimetypes
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, urlsplit
+
+from factory import __version__
+from factory.errors import PublishError, UsageError
+from factory.publish import Artefact, PresignedUrl, StoredObject, store_settings
+from factory.publish.refusals import Refusal
+from factory.publish.s3 import PATIENCE, Bucket
+from factory.publish.transport import Transport
+from factory.publish.upload import PartsUpload
+
+if TYPE_CHECKING:
+    from factory.console import Console, Stage
+
+STALE = timedelta(days=2)  # age of a pending upload that nobody will come back for
+POINTER = "latest.json"
+
+
+def open_store(transport: Transport, console: Console, *, patience: float = PATIENCE) -> Store:
+    """The store of a target, by the settings; nothing is sent yet. *patience*: seconds that a request is tried again.
+
+    Raises UsageError when a setting is missing or wrong, PublishError when there are no credentials.
+    """
+    names = " and ".join(name for name in (transport.key_id_variable, transport.secret_variable) if name)
+    usual = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    bucket = Bucket(store_settings.of(transport), f"{names} (or {usual})" if names else usual, patience=patience)
+    store = Store(transport, bucket, console)
+    with store.asking("getting credentials"):
+        for secret in bucket.secrets():
+            console.redact(secret)
+    return store
+
+
+class Store:
+    """A bucket of an S3-compatible store. All methods raise PublishError with the store's own words."""
+
+    def __init__(self, transport: Transport, bucket: Bucket, console: Console) -> None:
+        """Use :func:`open_store`."""
+        self.transport, self._bucket, self._console = transport, bucket, console
+
+    # Images
+
+    def key(self, artefact: Artefact) -> str:
+        """The key of the image; it holds recipe, version and digest, so other bytes have another key."""
+        return self._folder(artefact) + _plain(artefact.image.name)
+
+    def _folder(self, artefact: Artefact) -> str:
+        name, version = _plain(artefact.name), _plain(artefact.version or "unversioned")
+        return f"{self._bucket.settings.prefix}{name}/{version}/{artefact.sha256[:16]}/"
+
+    def find(self, artefact: Artefact) -> StoredObject | None:
+        """The object with exactly these bytes, if it is there."""
+        with self.asking("looking for the image"):
+            head = self._bucket.head(self.key(artefact))
+        if head is None or head.size != artefact.size or head.metadata.get("sha256") != artefact.sha256:
+            return None
+        return self._stored(artefact, verified="metadata")
+
+    def _stored(self, artefact: Artefact, *, verified: str) -> StoredObject:
+        bucket = self._bucket
+        return StoredObject(
+            endpoint=bucket.endpoint,
+            region=bucket.region,
+            bucket=bucket.name,
+            key=self.key(artefact),
+            size=artefact.size,
+            sha256=artefact.sha256,
+            fresh=False,
+            verified=verified,
+        )
+
+    def begin(self, artefact: Artefact, stage: Stage) -> PartsUpload | Present:
+        """Begin an upload, or go on with one that was interrupted; the same bytes are not sent twice.
+
+        Uploads of the same recipe that nobody came back for within two days are dropped.
+        """
+        self._bucket.waiting = lambda refusal: stage.note(f"trying again: {refusal.text}")
+        found = self.find(artefact)
+        if found is not None:
+            stage.note("the same bytes are there already")
+            return Present(found)
+        key = self.key(artefact)
+        with self.asking("beginning the upload"):
+            self._drop_stale(artefact, key)
+            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console)
+
+    def _drop_stale(self, artefact: Artefact, key: str) -> None:
+        for each in self._bucket.pending(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/"):
+            if each.key != key and each.age > STALE:
+                self._bucket.abort(each.key, each.upload_id)
+                self._console.say(f"Dropped an upload of {each.key} that was left {each.age.days} days ago.")
+
+    # URLs
+
+    def presign(self, stored: StoredObject, seconds: int, *, method: str = "GET") -> PresignedUrl:
+        """A URL for *seconds*, or shorter when the store's limit or the credentials' life is shorter.
+
+        Refused when it would not live as long as the target demands. The text is hidden in all output from now on.
+        """
+        transport = self.transport
+        with self.asking("signing a URL"):
+            temporary = self._bucket.temporary()
+        end, now = self._bucket.credentials_end(), datetime.now(UTC)
+        limits = {"what was asked for": seconds, "what the store signs at most": transport.longest_life}
+        if end is not None:
+            limits["the life of the temporary credentials"] = int((end - now).total_seconds())
+        reason, life = min(limits.items(), key=lambda each: each[1])
+        if life < max(transport.least_life, 1):
+            raise PublishError(
+                f"the URL would live {_hours(life)}; target {transport.target} demands {_hours(transport.least_life)}",
+                cause=f"The limit is {reason}",
+                hint="Ask for a longer life" if life == seconds else "Use lasting credentials, or fresh temporary ones",
+                code="publish.url-life",
+            )
+        with self.asking("signing a URL"):
+            secret = self._bucket.presign(stored.key, life, method)
+        expires = _expires(secret)
+        if end is not None:
+            expires = min(expires, end)
+        note = "" if reason == "what was asked for" else f"its life is limited by {reason}"
+        if temporary and end is None:
+            note = "the credentials are temporary and do not say until when: the URL ends with them, maybe earlier"
+        self._console.redact(secret)
+        for name, values in parse_qs(urlsplit(secret).query).items():
+            if name.lower() in ("x-amz-signature", "x-amz-security-token", "signature"):
+                self._console.redact(values[0])
+        return PresignedUrl(secret, expires, method, note)
+
+    # Beside the image
+
+    def put_beside(self, artefact: Artefact, documents: Mapping[str, bytes]) -> None:
+        """Put small files beside the image, by file name."""
+        with self.asking("uploading the documents"):
+            for name, data in documents.items():
+                self._put(self._folder(artefact) + _plain(name), data)
+
+    def point(self, artefact: Artefact, stored: StoredObject) -> None:
+        """Let ``latest.json`` of the recipe point to this image."""
+        pointer = {
+            "schema": 1,
+            "name": artefact.name,
+            "version": artefact.version,
+            "build_id": artefact.build_id,
+            "key": stored.key,
+            "size": stored.size,
+            "sha256": stored.sha256,
+            "published": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        data = (json.dumps(pointer, indent=2) + "\n").encode()
+        with self.asking("flipping latest.json"):
+            self._put(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/{POINTER}", data)
+
+    def _put(self, key: str, data: bytes) -> None:
+        kind = "application/json" if key.endswith(".json") else mimetypes.guess_type(key)[0] or "text/plain"
+        self._bucket.put(key, data, kind, hashlib.md5(data, usedforsecurity=False).digest())
+
+    def ca_bundle(self) -> str | bool:
+        """The file of certificates to trust for the store; True for those that come with the libraries."""
+        return self._bucket.settings.ca_bundle
+
+    @contextlib.contextmanager
+    def asking(self, doing: str) -> Iterator[None]:
+        """Turn a refusal while *doing* something into a PublishError."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise self._bucket.error(refusal, doing) from refusal
+
+
+class Present:
+    """An upload that needs none: the bytes are there already."""
+
+    def __init__(self, found: StoredObject) -> None:
+        self._found = found
+
+    def commit(self) -> StoredObject:
+        """The object that was found."""
+        return self._found
+
+    def abort(self) -> None:
+        """Nothing: what is there was published by an earlier, green build of the same bytes."""
+
+    def __enter__(self) -> Present:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _metadata(artefact: Artefact) -> dict[str, str]:
+    """What the object says of itself; plain ASCII, because it travels in headers."""
+    facts = {
+        "sha256": artefact.sha256,
+        "recipe": artefact.name,
+        "version": artefact.version,
+        "digest": artefact.digest,
+        "build-id": artefact.build_id,
+        "factory": __version__,
+    }
+    return {name: quote(text, safe=" :/+.,@=") for name, text in facts.items() if text}
+
+
+def _plain(name: str) -> str:
+    """*name* as one part of a key that needs no quoting anywhere."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    if not plain:
+        raise UsageError(
+            f"{name!r} cannot be part of an object's key",
+            hint="Give it a name with letters or digits",
+            code="usage.object-name",
+        )
+    return plain
+
+
+def _expires(url: str) -> datetime:
+    """When a signed URL ends, by its own words."""
+    query = parse_qs(urlsplit(url).query)
+    signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return signed + timedelta(seconds=int(query["X-Amz-Expires"][0]))
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{max(seconds, 0)} s"

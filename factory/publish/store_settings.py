@@ -1,0 +1,138 @@
+"""Where the store is and how it is spoken to: ``FACTORY_S3_*``, then the target's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from factory import http, settings
+from factory.errors import UsageError
+from factory.publish.transport import Transport
+
+ADDRESSING = ("auto", "path", "virtual")
+CHECKSUMS = ("when_required", "when_supported")
+_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]")
+_PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
+_REGION = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """One bucket and the way to it. An empty *endpoint* is Amazon's own for the region."""
+
+    endpoint: str
+    region: str
+    bucket: str
+    prefix: str  # of every key; empty, or ends with a slash
+    addressing: str
+    storage_class: str  # empty for the store's default
+    checksums: str
+    ca_bundle: str | bool  # a file; True for what comes with the libraries
+    key_id: str = ""  # empty: boto3's own chain
+    secret: str = field(default="", repr=False)
+
+
+def of(transport: Transport) -> StoreSettings:
+    """The settings for *transport*. Raises UsageError for one that is missing or wrong."""
+    region = settings.value("FACTORY_S3_REGION") or transport.region
+    if region and not _REGION.fullmatch(region):
+        raise _wrong("FACTORY_S3_REGION", region, "Write it as the store does, such as br-se1")
+    endpoint = settings.value("FACTORY_S3_ENDPOINT") or transport.endpoint.format(region=region)
+    key_id, secret = _own_credentials(transport)
+    return StoreSettings(
+        endpoint=_endpoint(endpoint),
+        region=region,
+        bucket=_bucket(transport),
+        prefix=_prefix(),
+        addressing=_one_of("FACTORY_S3_ADDRESSING", ADDRESSING) or transport.addressing,
+        storage_class=settings.value("FACTORY_S3_STORAGE_CLASS"),
+        checksums=_one_of("FACTORY_S3_CHECKSUMS", CHECKSUMS) or CHECKSUMS[0],
+        ca_bundle=_ca_bundle(),
+        key_id=key_id,
+        secret=secret,
+    )
+
+
+def _endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        wrong = bool(text) and (parts.scheme != "https" or not parts.hostname or parts.port == 0)
+    except ValueError:
+        wrong = True
+    if wrong or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError(
+            f"FACTORY_S3_ENDPOINT, {http.shown(text)}, is no address of a store",
+            cause="It has to be https, a host and maybe a port, without a path, so that no one on the way reads or "
+            "changes the image",
+            hint="Write it as https://store.example:8333; the bucket goes into FACTORY_S3_BUCKET",
+            code="usage.store",
+        )
+    return text.rstrip("/")
+
+
+def _bucket(transport: Transport) -> str:
+    found = settings.setting("FACTORY_S3_BUCKET")
+    if not found.value:
+        raise UsageError(
+            "no bucket is named to put the image in",
+            cause=f"FACTORY_S3_BUCKET is not set, and target {transport.target} needs one",
+            hint="Make a bucket with your cloud's own tools and set FACTORY_S3_BUCKET to its name",
+            code="usage.store",
+        )
+    if not _BUCKET.fullmatch(found.value):
+        raise _wrong("FACTORY_S3_BUCKET", found.value, "Write the bucket's name alone: 3 to 63 letters, digits, . - _")
+    return found.value
+
+
+def _prefix() -> str:
+    text = settings.value("FACTORY_S3_PREFIX").strip("/")
+    prefix = f"{text}/" if text else ""
+    if not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
+        raise _wrong("FACTORY_S3_PREFIX", text, "Write folders such as team/images")
+    return prefix
+
+
+def _one_of(name: str, allowed: tuple[str, ...]) -> str:
+    text = settings.value(name)
+    if text and text not in allowed:
+        raise _wrong(name, text, f"It is one of {', '.join(allowed)}")
+    return text
+
+
+def _ca_bundle() -> str | bool:
+    found = settings.setting("FACTORY_S3_CA_BUNDLE")
+    if not found.value:
+        own = os.environ.get("AWS_CA_BUNDLE", "")
+        return own if own and not settings.value("FACTORY_CA_BUNDLE") else http.ca_bundle()
+    path = Path(found.value).expanduser()
+    if not path.is_file():
+        raise _wrong("FACTORY_S3_CA_BUNDLE", found.value, "Name a file with certificates in PEM form")
+    return str(path)
+
+
+def _own_credentials(transport: Transport) -> tuple[str, str]:
+    names = [name for name in (transport.key_id_variable, transport.secret_variable) if name]
+    values = [os.environ.get(name, "").strip() for name in names]
+    if not any(values):
+        return "", ""
+    if not all(values):
+        missing = names[values.index("")]
+        raise UsageError(
+            f"{missing} is not set, but its other half is",
+            hint=f"Set both {' and '.join(names)}, or neither to use the AWS_* variables and profiles",
+            code="usage.store",
+        )
+    return values[0], values[1]
+
+
+def _wrong(name: str, value: str, hint: str) -> UsageError:
+    origin = settings.setting(name).origin
+    return UsageError(
+        f"{name} is {value!r}, which cannot be right",
+        cause=f"It comes from {origin}",
+        hint=hint,
+        code="usage.store",
+    )
