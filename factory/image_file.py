@@ -1,9 +1,59 @@
-"""What an image file tells of itself, before anything follows what it says."""
+"""What an image file tells of itself, before anything follows what it says: format by content, header, safety.
+
+Nothing here opens a file that the image names. QEMU's programs come later, and only for what is safe.
+"""
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from factory import image_format, partitions, qcow2
+
+DISKS = ("qcow2", "raw", "vmdk", "vpc", "vhdx", "vdi")
+"""Formats that are a whole disk, by QEMU's names; vpc is a VHD."""
+LARGEST = 64 << 40  # bytes of a disk; what says more than that of itself is absurd
+NAMES = {
+    "": "nothing that is known",
+    "empty": "an empty file",
+    "iso": "an ISO image (an installer or a live system)",
+    "gzip": "compressed with gzip",
+    "xz": "compressed with xz",
+    "bzip2": "compressed with bzip2",
+    "zstd": "compressed with zstd",
+    "zip": "a zip archive",
+    "tar": "a tar archive",
+    "luks": "an encrypted disk (LUKS)",
+    "qed": "a QED image, which no importer takes",
+    "qcow": "a qcow image of version 1",
+    "vpc": "a VHD image",
+    "raw": "a raw disk",
+    "squashfs": "a squashfs file system, as live systems have",
+}
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"QFI\xfb\0\0\0\1", "qcow"),
+    (0, qcow2.MAGIC, "qcow2"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"COWD", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk"),
+    (0, b"conectix", "vpc"),
+    (0, b"vhdxfile", "vhdx"),
+    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
+    (0, b"QED\0", "qed"),
+    (0, b"LUKS\xba\xbe", "luks"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\xfd7zXZ\0", "xz"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"PK\3\4", "zip"),
+    (0, b"hsqs", "squashfs"),
+    (257, b"ustar", "tar"),
+    (32769, b"CD001", "iso"),  # also when it begins with a partition table, as hybrid ones do
+)
+_FORMATS = {"gpt": "raw", "vhd": "vpc"}  # oslo's names that are not QEMU's
 
 
 @dataclass(frozen=True)
@@ -13,12 +63,146 @@ class ImageFile:
     path: Path
     size: int
     allocated: int  # on this host
-    format: str  # QEMU's name: qcow2, raw, vmdk, vpc, vhdx, vdi
+    format: str  # of DISKS, or of NAMES; empty when nothing is known
+    virtual_size: int = 0  # of the disk inside; 0 when it is not known
+    subformat: str = ""  # vmdk: its createType; vpc: fixed, dynamic or differencing
+    unsafe: tuple[str, ...] = ()  # why nothing may follow what it says
+    damaged: tuple[str, ...] = ()  # what of its own structure does not fit the file
+    qcow2: qcow2.Header | None = None
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether it is a disk image that may be opened."""
+        return self.format in DISKS and not self.unsafe and not self.absurd
+
+    @property
+    def absurd(self) -> bool:
+        """Whether the disk inside says it is larger than any disk."""
+        return self.virtual_size > LARGEST
+
+    @property
+    def described(self) -> str:
+        """What it is, for people."""
+        name = NAMES.get(self.format, self.format)
+        return f"{name} ({self.subformat})" if self.subformat else name
 
 
 def look(path: Path) -> ImageFile:
     """The facts of the file *path*. Raises OSError when it cannot be read."""
-    found = path.stat()
-    with path.open("rb") as file:
-        image_format = "qcow2" if file.read(4) == b"QFI\xfb" else "raw"
-    return ImageFile(path, found.st_size, found.st_blocks * 512, image_format)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        return _look(path, found.st_size, found.st_blocks * 512, lambda place, size: os.pread(descriptor, size, place))
+    finally:
+        os.close(descriptor)
+
+
+def _look(path: Path, size: int, allocated: int, pread: Callable[[int, int], bytes]) -> ImageFile:
+    kind = _kind(pread, size)
+    if kind not in DISKS:
+        return ImageFile(path, size, allocated, kind)
+    inspected = image_format.inspected(path)
+    unsafe = list(_unsafe(inspected, kind))
+    virtual, subformat, header = size, "", None
+    damaged: tuple[str, ...] = ()
+    if kind == "qcow2":
+        try:
+            header = qcow2.read_header(pread)
+        except qcow2.Qcow2Error as error:
+            return ImageFile(path, size, allocated, kind, unsafe=(*unsafe, str(error)))
+        virtual = header.size
+        unsafe += _qcow2_unsafe(header)
+        if not unsafe and virtual <= LARGEST:
+            damaged = qcow2.outside(header, pread, size)
+    elif kind == "vpc":
+        virtual, subformat, damaged = _vhd(pread, size)
+        if subformat == "differencing":
+            unsafe.append("it is a differencing VHD, which needs another file")
+    elif kind == "vmdk":
+        virtual, subformat = _vmdk(pread)
+        if subformat not in ("monolithicSparse", "streamOptimized"):
+            unsafe.append(f"a VMDK of the type {subformat or 'that it does not tell'} keeps its data in other files")
+    elif kind == "vdi":
+        virtual, subformat = _vdi(pread)
+        if subformat == "differencing":
+            unsafe.append("it is a differencing VDI, which needs another file")
+    elif kind == "vhdx":
+        virtual = inspected.virtual_size
+    return ImageFile(path, size, allocated, kind, virtual, subformat, tuple(dict.fromkeys(unsafe)), damaged, header)
+
+
+def _kind(pread: Callable[[int, int], bytes], size: int) -> str:
+    if not size:
+        return "empty"
+    head = pread(0, 32768 + 8)
+    for place, magic, kind in _MAGIC:
+        if (head[place : place + len(magic)] if place < 32768 else pread(place, len(magic))) == magic:
+            return kind
+    if size % 512 == 0 and pread(size - 512, 8) == b"conectix":
+        return "vpc"
+    table = partitions.read_table(pread, size)
+    return "raw" if table.kind != "none" or table.partitions else ""
+
+
+def _unsafe(inspected: image_format.Inspected, kind: str) -> list[str]:
+    """What the format inspector of OpenStack refuses; a file that is two things at once above all."""
+    others = {_FORMATS.get(name, name) for name in inspected.names} - {kind}
+    if kind != "raw":
+        others -= {"raw"}  # a partition table inside the first clusters of another format
+    return [*inspected.faults, *([f"it can also be read as {', '.join(sorted(others))}"] if others else [])]
+
+
+def _qcow2_unsafe(header: qcow2.Header) -> list[str]:
+    unknown = header.incompatible & ~(qcow2.DIRTY | qcow2.CORRUPT | qcow2.COMPRESSION | qcow2.EXTENDED_L2)
+    return [
+        what
+        for wrong, what in (
+            (header.backing, "it has a backing file"),
+            (header.incompatible & qcow2.DATA_FILE, "it keeps its data in another file"),
+            (header.encryption, "it is encrypted"),
+            (unknown & ~qcow2.DATA_FILE, f"it has features that are not known ({unknown:#x})"),
+        )
+        if wrong
+    ]
+
+
+def _vhd(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple[str, ...]]:
+    footer = pread(size - 512, 512) if size >= 512 else b""
+    damaged: list[str] = []
+    if footer[:8] != b"conectix":
+        damaged.append("its footer is not at the end of the file: it is cut off, or something follows it")
+        footer = pread(0, 512)
+    if len(footer) < 512:
+        return 0, "", ("it is cut off",)
+    virtual, kind = struct.unpack_from(">Q", footer, 48)[0], struct.unpack_from(">I", footer, 60)[0]
+    checksum = struct.unpack_from(">I", footer, 64)[0]
+    if ~(sum(footer) - sum(footer[64:68])) & 0xFFFFFFFF != checksum:
+        damaged.append("its footer has a wrong checksum")
+    if kind == 2 and virtual != size - 512:
+        damaged.append(f"it says its disk has {virtual} bytes, and the file has room for {size - 512}")
+    return virtual, {2: "fixed", 3: "dynamic", 4: "differencing"}.get(kind, f"type {kind}"), tuple(damaged)
+
+
+def _vmdk(pread: Callable[[int, int], bytes]) -> tuple[int, str]:
+    head = pread(0, 512)
+    virtual, text = 0, head
+    if head[:4] == b"KDMV" and len(head) == 512:
+        sectors, _, place, length = struct.unpack_from("<QQQQ", head, 12)
+        virtual = sectors * 512
+        text = pread(place * 512, min(length * 512, 1 << 20)) if 0 < place < 1 << 20 else b""
+    else:
+        text = pread(0, 1 << 20)
+    for line in text.split(b"\0")[0].decode("ascii", "replace").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip().lower() == "createtype":
+            return virtual, value.strip().strip('"')[:64]
+    return virtual, ""
+
+
+def _vdi(pread: Callable[[int, int], bytes]) -> tuple[int, str]:
+    head = pread(0, 512)
+    if len(head) < 512:
+        return 0, ""
+    kind = struct.unpack_from("<I", head, 0x4C)[0]
+    virtual: int = struct.unpack_from("<Q", head, 0x170)[0]
+    return virtual, {1: "dynamic", 2: "static", 4: "differencing"}.get(kind, f"type {kind}")

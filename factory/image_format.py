@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from factory.errors import BaseError, FactoryError, UsageError
 
 DISKS = {"qcow2": "qcow2", "gpt": "raw", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
 """Names of the inspector that are a whole disk, and what QEMU calls them."""
+_CHUNK = 1 << 16  # bytes
+_HEADS = 4 << 20  # bytes, within which every format but one says all
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,50 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
         )
     size = path.stat().st_size if found.NAME == "gpt" else found.virtual_size
     return ImageFormat(DISKS[found.NAME], size)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What the inspector says of a file: the formats that it can be read as, by its own names (gpt, vhd, ...)."""
+
+    names: tuple[str, ...]
+    faults: tuple[str, ...]  # why it is not safe to open
+    virtual_size: int  # bytes; 0 when it cannot tell
+
+
+def inspected(path: Path) -> Inspected:
+    """Every format that *path* can be read as, and what is unsafe. Raises OSError."""
+    from oslo_utils.imageutils import format_inspector as inspector
+
+    logging.getLogger(inspector.__name__).setLevel(logging.CRITICAL)
+    wrapper = None
+    with path.open("rb") as file:
+        wrapper = inspector.InspectWrapper(file)
+        left = _HEADS
+        while chunk := wrapper.read(_CHUNK):
+            left -= len(chunk)
+            # Only a VMDK has something to say at its end too.
+            if left <= 0 and not any(found.NAME == "vmdk" for found in _formats(wrapper)):
+                break
+        wrapper.close()
+    found = [each for each in _formats(wrapper) if each.NAME != "raw"]
+    faults: list[str] = []
+    for each in found:
+        if each.NAME in ("gpt", "iso"):
+            continue
+        try:
+            each.safety_check()
+        except (inspector.SafetyCheckFailed, inspector.ImageFormatError) as error:
+            faults += [str(fault) for fault in getattr(error, "failures", {}).values()] or [str(error)]
+    size = max((int(each.virtual_size) for each in found if each.NAME not in ("gpt", "iso")), default=0)
+    return Inspected(tuple(sorted(each.NAME for each in found)), tuple(faults), size)
+
+
+def _formats(wrapper: Any) -> list[Any]:
+    try:
+        return list(wrapper.formats or [])
+    except Exception:  # noqa: BLE001 - it has no answer before it has seen enough
+        return []
 
 
 def _encrypted(path: Path) -> bool:

@@ -49,7 +49,7 @@ class Absent(Unreadable):
 def open_image(path: Path, *, format: str | None = None, timeout: float = 120) -> Image:  # noqa: A002
     """The image at *path*, to be used in a ``with`` statement. *timeout* is for each answer, in seconds.
 
-    *format* is ``raw`` or ``qcow2`` (uncompressed, without a backing file); without it, the first bytes tell.
+    *format* is ``raw`` or ``qcow2`` (without a backing file); without it, the first bytes tell.
     Raises Unreadable when it cannot be opened, HostError when this user may not read it.
     """
     return Image(path, format, timeout)

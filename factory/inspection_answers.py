@@ -60,7 +60,9 @@ def _partition(fields: dict[str, Any]) -> Partition:
     found = None
     if system:
         clean = None if system["clean"] is None else bool(system["clean"])
-        found = FileSystem(str(system["kind"]), str(system["label"]), str(system["uuid"]), clean)
+        free = None if system["free"] is None else int(system["free"])
+        kind, label, identity = str(system["kind"]), str(system["label"]), str(system["uuid"])
+        found = FileSystem(kind, label, identity, clean, str(system["fault"]), int(system["size"]), free)
     number, start, size = int(fields["number"]), int(fields["start"]), int(fields["size"])
     return Partition(number, start, size, str(fields["type"]), str(fields["uuid"]), str(fields["name"]), found)
 

@@ -111,6 +111,10 @@ def main() -> None:
             return ({"target": tree.link(node)} if entry.kind == "symlink" else {"error": "not-a-symlink"}), b""
         return {"names": {name: value.hex() for name, value in tree.xattrs(node).items()}}, b""
 
+    if image_format == "qcow2":
+        from factory.qcow2 import zstd
+
+        zstd()
     codecs.lookup("utf-16-le")  # of GPT names; Python loads it at its first use, too late
     confine()
     tree: Tree | None = None

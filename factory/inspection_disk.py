@@ -1,13 +1,14 @@
 """The disk inside an image and the file systems on it, opened by dfVFS; only the inspection's child imports this.
 
-dfVFS lays the layers: qcow2, the range of bytes of a partition, the file system. All of them read the one descriptor
-that the process inherited, so it needs no right to open anything.
+dfVFS lays the layers: the range of bytes of a partition, the file system. All of them read the one descriptor that the
+process inherited, through :mod:`factory.qcow2` when it is a qcow2, so it needs no right to open anything.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from dfvfs.file_io import file_io
@@ -18,29 +19,38 @@ from dfvfs.resolver_helpers import manager, os_resolver_helper
 
 from factory.inspection_filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
 from factory.partitions import FileSystem, Partition
+from factory.qcow2 import Qcow2, Qcow2Error
 
 _EXT_INCOMPAT = (
     0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x20000
 )  # what SleuthKit was seen to read
 _EXT_BIGALLOC = 0x200
 _XFS_INCOMPAT = 0x6F  # not 0x10, "needs repair"
-_QCOW2_DIRTY = 1  # the one incompatible feature that does not change how data is read
-_L1_LIMIT = 32 << 20  # bytes, as in QEMU
 
 
 class Disk:
-    """The bytes of the disk inside the image at *descriptor*: raw, or a plain qcow2."""
+    """The bytes of the disk inside the image at *descriptor*: raw, or a qcow2 that stands alone."""
 
     def __init__(self, descriptor: int, image_format: str) -> None:
         self._context = context.Context()
-        _Inherited.register(descriptor)
+        size = os.fstat(descriptor).st_size
+
+        def pread(offset: int, length: int) -> bytes:
+            return os.pread(descriptor, length, offset)
+
+        if image_format == "qcow2":
+            try:
+                disk = Qcow2(pread)
+            except Qcow2Error as error:
+                raise VolumeError(str(error)) from None
+            _View.register(disk.pread, disk.size)
+            size = disk.size
+        else:
+            _View.register(pread, size)
         self._spec = specs.Factory.NewPathSpec(definitions.TYPE_INDICATOR_OS, location="/image")
         with translated("the image"):
-            if image_format == "qcow2":
-                require_plain(descriptor)
-                self._spec = specs.Factory.NewPathSpec(definitions.TYPE_INDICATOR_QCOW, parent=self._spec)
             self._file = resolver.Resolver.OpenFileObject(self._spec, resolver_context=self._context)
-            self.size = int(self._file.get_size())
+        self.size = size
 
     def pread(self, offset: int, size: int) -> bytes:
         """As os.pread. Raises VolumeError."""
@@ -85,14 +95,16 @@ class Disk:
         return Ext(opened, parent, self._context, 1024 << struct.unpack_from("<I", head, 1024 + 24)[0])
 
 
-class _Inherited(file_io.FileIO):  # type: ignore[misc]
-    """The inherited descriptor as dfVFS wants a file: the child can open nothing by name."""
+class _View(file_io.FileIO):  # type: ignore[misc]
+    """The disk as dfVFS wants a file: the child can open nothing by name."""
 
-    descriptor = -1
+    source: Callable[[int, int], bytes]
+    length = 0
 
     @classmethod
-    def register(cls, descriptor: int) -> None:
-        cls.descriptor = descriptor
+    def register(cls, source: Callable[[int, int], bytes], length: int) -> None:
+        cls.source = staticmethod(source)
+        cls.length = length
 
         class Opener(os_resolver_helper.OSResolverHelper):  # type: ignore[misc]
             def NewFileObject(self, resolver_context: Any, path_spec: Any) -> Any:  # noqa: N802
@@ -103,48 +115,23 @@ class _Inherited(file_io.FileIO):  # type: ignore[misc]
 
     def _Open(self) -> None:  # noqa: N802
         self._position = 0
-        self._size = os.fstat(self.descriptor).st_size
 
     def _Close(self) -> None:  # noqa: N802
         pass
 
     def read(self, size: int | None = None) -> bytes:
-        data = os.pread(self.descriptor, self._size if size is None else size, self._position)
+        try:
+            data = type(self).source(self._position, self.length if size is None else size)
+        except Qcow2Error as error:
+            raise OSError(str(error)) from None
         self._position += len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]
 
     def get_offset(self) -> int:
         return self._position
 
     def get_size(self) -> int:
-        return self._size
-
-
-def require_plain(descriptor: int) -> None:
-    """Raise VolumeError unless the qcow2 at *descriptor* holds all of its data itself, uncompressed.
-
-    libqcow gives wrong bytes for compressed clusters without a word, and would open any backing file by name.
-    """
-    header = os.pread(descriptor, 112, 0)
-    if len(header) < 72:
-        raise VolumeError("the qcow2 header is cut off")
-    version, backing, _, cluster_bits, _, encryption, l1_count, l1 = struct.unpack_from(">IQIIQIIQ", header, 4)
-    features = struct.unpack_from(">Q", header, 72)[0] if version >= 3 and len(header) >= 80 else 0
-    if version not in (2, 3) or backing or encryption or features & ~_QCOW2_DIRTY:
-        raise VolumeError("the qcow2 has a backing file, a data file, encryption or features that cannot be read here")
-    if not 9 <= cluster_bits <= 21 or l1_count * 8 > _L1_LIMIT:
-        raise VolumeError("the qcow2 header is impossible")
-    cluster = 1 << cluster_bits
-    for (entry,) in struct.iter_unpack(">Q", os.pread(descriptor, l1_count * 8, l1)):
-        table = entry & 0x00FFFFFFFFFFFE00
-        if not table:
-            continue
-        entries = os.pread(descriptor, cluster, table)
-        if len(entries) < cluster:
-            raise VolumeError("the qcow2 is cut off")
-        # The flag is in the first of the eight bytes, big endian.
-        if any(first & 0x40 for first in entries[::8]):
-            raise VolumeError("the qcow2 is compressed, and compressed data cannot be read here")
+        return self.length

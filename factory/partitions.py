@@ -10,8 +10,9 @@ import os
 import struct
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 Pread = Callable[[int, int], bytes]  # (offset, size) -> the bytes there, fewer at the end of the disk
@@ -21,6 +22,11 @@ EXT_NEEDS_RECOVERY = 0x4  # feature_incompat
 _EXT3_INCOMPAT = 0x16  # filetype, needs_recovery, meta_bg: any other makes it ext4
 _EXT3_RO_COMPAT = 0x7
 _EXTENDED = (0x05, 0x0F, 0x85)
+_EXT_64BIT = 0x80
+_XFS_RECORD = b"\xfe\xed\xba\xbe"
+_XFS_UNMOUNT = 0x20
+_XFS_LOG_LIMIT = 2 << 30  # bytes, the largest log that there can be
+_XFS_STEP = 1 << 20
 _MBR_LIMIT = 128  # logical partitions followed before the chain is called a loop
 
 
@@ -31,7 +37,10 @@ class FileSystem:
     kind: str
     label: str = ""
     uuid: str = ""  # lower case with dashes; vfat as ``1A2B-3C4D``; empty when it has none
-    clean: bool | None = None  # ext only: unmounted, with an empty journal. None: not known
+    clean: bool | None = None  # unmounted, with an empty journal (ext, XFS), not marked dirty (FAT). None: not known
+    fault: str = ""  # why it is not clean
+    size: int = 0  # bytes; 0 when not known, as for FAT
+    free: int | None = None  # bytes (ext, XFS)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def identify(pread: Pread, start: int, size: int) -> FileSystem | None:
     if len(block) == 1024 and block[56:58] == b"\x53\xef":
         return _ext(block)
     if head[:4] == b"XFSB":
-        return FileSystem("xfs", _text(head[108:120]), _uuid(head[32:48]))
+        return _xfs(head, pread, start)
     if head[510:512] == b"\x55\xaa":
         # The same fields lie 28 bytes further in FAT32.
         for place in (39, 67):
@@ -101,7 +110,9 @@ def identify(pread: Pread, start: int, size: int) -> FileSystem | None:
                 number = struct.unpack_from("<I", head, place)[0]
                 name = _text(head[place + 4 : place + 15]).rstrip()
                 serial = f"{number >> 16:04X}-{number & 0xFFFF:04X}"
-                return FileSystem("vfat", "" if name == "NO NAME" else name, serial)
+                dirty = _fat_dirty(head, pread, start)
+                label = "" if name == "NO NAME" else name
+                return FileSystem("vfat", label, serial, not dirty, "it is marked as not unmounted" if dirty else "")
         if head[3:11] == b"NTFS    ":
             return FileSystem("ntfs", "", head[72:80][::-1].hex().upper())
     if head[4086:4096] in (b"SWAPSPACE2", b"SWAP-SPACE"):
@@ -130,59 +141,142 @@ def _ext(block: bytes) -> FileSystem:
         kind = "ext4"
     else:
         kind = "ext3" if compat & EXT_HAS_JOURNAL else "ext2"
-    clean = bool(state & 1) and not state & 2 and not incompat & EXT_NEEDS_RECOVERY
-    return FileSystem(kind, _text(block[120:136]), _uuid(block[104:120]), clean)
+    fault = ""
+    if state & 2:
+        fault = "it is marked as damaged, so it is checked at the next boot"
+    elif incompat & EXT_NEEDS_RECOVERY:
+        fault = "its journal holds changes that a boot would replay: the machine was not shut down"
+    elif not state & 1:
+        fault = "it was not unmounted"
+    unit = 1024 << min(struct.unpack_from("<I", block, 24)[0], 6)
+    wide = incompat & _EXT_64BIT
+    blocks = struct.unpack_from("<I", block, 4)[0] | (struct.unpack_from("<I", block, 0x150)[0] << 32 if wide else 0)
+    free = struct.unpack_from("<I", block, 12)[0] | (struct.unpack_from("<I", block, 0x158)[0] << 32 if wide else 0)
+    name, number = _text(block[120:136]), _uuid(block[104:120])
+    return FileSystem(kind, name, number, not fault, fault, blocks * unit, free * unit)
+
+
+def _fat_dirty(head: bytes, pread: Pread, start: int) -> bool:
+    sector, reserved = struct.unpack_from("<H", head, 11)[0], struct.unpack_from("<H", head, 14)[0]
+    table = pread(start + sector * reserved, 8)
+    if len(table) < 8 or head[54:62] == b"FAT12   ":
+        return False
+    if head[82:90] == b"FAT32   ":
+        return not struct.unpack_from("<I", table, 4)[0] & 0x08000000
+    return not struct.unpack_from("<H", table, 2)[0] & 0x8000
+
+
+def _xfs(head: bytes, pread: Pread, start: int) -> FileSystem:
+    unit, blocks = struct.unpack_from(">IQ", head, 4)
+    log, (log_blocks,) = struct.unpack_from(">Q", head, 48)[0], struct.unpack_from(">I", head, 96)
+    per_group, group_bits, free = (
+        struct.unpack_from(">I", head, 84)[0],
+        head[124],
+        struct.unpack_from(">Q", head, 144)[0],
+    )
+    clean: bool | None = None
+    if log and unit in range(512, 65537) and group_bits < 64 and log_blocks * unit <= _XFS_LOG_LIMIT:
+        # A block's number is the group's above so many bits, and the place in the group below.
+        place = (log >> group_bits) * per_group + (log & ((1 << group_bits) - 1))
+        clean = _xfs_log_clean(pread, start + place * unit, log_blocks * unit)
+    fault = "its log holds changes that a boot would replay: the machine was not shut down" if clean is False else ""
+    return FileSystem("xfs", _text(head[108:120]), _uuid(head[32:48]), clean, fault, blocks * unit, free * unit)
+
+
+def _xfs_log_clean(pread: Pread, place: int, size: int) -> bool | None:
+    """Whether the newest record of the log says that the file system was unmounted; None when there is no record."""
+    newest, at = -1, 0
+    for offset in range(0, size, _XFS_STEP):
+        piece = pread(place + offset, _XFS_STEP)
+        found = piece.find(_XFS_RECORD)
+        while found >= 0:
+            if found % 512 == 0 and len(piece) >= found + 24:
+                number = struct.unpack_from(">Q", piece, found + 16)[0]
+                if number > newest:
+                    newest, at = number, place + offset + found
+            found = piece.find(_XFS_RECORD, found + 1)
+    if newest < 0:
+        return None
+    header = pread(at, 512)
+    length, version = struct.unpack_from(">I", header, 12)[0], struct.unpack_from(">I", header, 8)[0] & 2
+    stride = struct.unpack_from(">I", header, 320)[0] if version and length else 32768
+    operation = pread(at + 512 * max(1, -(-stride // 32768)), 12)
+    return len(operation) == 12 and bool(operation[9] & _XFS_UNMOUNT)
 
 
 def _gpt(pread: Pread, size: int, sector: int) -> Table:
     faults: list[str] = []
-    for name, place in (("primary", sector), ("backup", size - sector)):
+    last = size - sector
+    tables: list[bytes] = []
+    width = 128
+    for name, place in (("primary", sector), ("backup", last)):
         found = _gpt_header(pread, place, sector)
         if isinstance(found, str):
-            faults.append(f"the {name} GPT header {found}")
+            where = " at the end of the disk" if name == "backup" and found == "is not there" else ""
+            faults.append(f"the {name} GPT header {found}{where}")
             continue
-        entries, width = found
-        partitions = []
-        for number in range(1, len(entries) // width + 1):
-            entry = entries[(number - 1) * width :][:width]
-            first, last = struct.unpack_from("<QQ", entry, 32)
-            if entry[:16] == bytes(16):
-                continue
-            if last < first or (last + 1) * sector > size:
-                faults.append(f"partition {number} does not lie on the disk")
-                continue
-            partitions.append(
-                _with_filesystem(
-                    pread,
-                    Partition(
-                        number,
-                        first * sector,
-                        (last + 1 - first) * sector,
-                        str(uuid.UUID(bytes_le=entry[:16])),
-                        str(uuid.UUID(bytes_le=entry[16:32])),
-                        entry[56:128].decode("utf-16-le", "replace").split("\0")[0],
-                    ),
-                )
+        entries, its_width, other = found
+        if name == "primary" and other * sector != last:
+            faults.append(
+                f"the primary GPT header expects its backup in sector {other}, not in {last // sector}, the last"
             )
-        return Table("gpt", tuple(partitions), tuple(faults), size)
-    return Table("gpt", (), tuple(faults), size)
+        if tables and entries != tables[0]:
+            faults.append("the backup GPT does not say the same as the primary")
+        width = width if tables else its_width
+        tables.append(entries)
+    if not tables:
+        return Table("gpt", (), tuple(faults), size)
+    entries, partitions = tables[0], []
+    for number in range(1, len(entries) // width + 1):
+        entry = entries[(number - 1) * width :][:width]
+        first, end = struct.unpack_from("<QQ", entry, 32)
+        if entry[:16] == bytes(16):
+            continue
+        if end < first or (end + 1) * sector > size:
+            faults.append(f"partition {number} does not lie on the disk")
+            continue
+        partitions.append(
+            _with_filesystem(
+                pread,
+                Partition(
+                    number,
+                    first * sector,
+                    (end + 1 - first) * sector,
+                    str(uuid.UUID(bytes_le=entry[:16])),
+                    str(uuid.UUID(bytes_le=entry[16:32])),
+                    entry[56:128].decode("utf-16-le", "replace").split("\0")[0],
+                ),
+            )
+        )
+    return Table("gpt", tuple(partitions), (*_overlaps(partitions), *faults), size)
 
 
-def _gpt_header(pread: Pread, place: int, sector: int) -> tuple[bytes, int] | str:
-    """The entries and the width of one entry, or what is wrong with the header at *place*."""
+def _overlaps(partitions: Sequence[Partition]) -> Iterator[str]:
+    """Partitions that lie over each other."""
+    ordered = sorted(partitions, key=lambda part: part.start)
+    for one, other in pairwise(ordered):
+        if one.start + one.size > other.start:
+            yield f"partitions {one.number} and {other.number} overlap"
+
+
+def _gpt_header(pread: Pread, place: int, sector: int) -> tuple[bytes, int, int] | str:
+    """The entries, the width of one, and the other header's sector; or what is wrong with the header at *place*."""
     header = pread(place, sector)
     if header[:8] != b"EFI PART" or len(header) < 92:
         return "is not there"
     length, checksum = struct.unpack_from("<II", header, 12)
+    own, other = struct.unpack_from("<QQ", header, 24)
     if not 92 <= length <= sector or zlib.crc32(header[:16] + bytes(4) + header[20:length]) != checksum:
         return "has a wrong checksum"
+    if own * sector != place:
+        return f"says it lies in sector {own}, and lies in {place // sector}"
     lba, count, width, checksum = struct.unpack_from("<QIII", header, 72)
     if width % 128 or not 128 <= width <= 4096 or not 0 < count * width <= 1 << 20:
         return "describes an impossible table"
     entries = pread(lba * sector, count * width)
     if len(entries) != count * width or zlib.crc32(entries) != checksum:
         return "has a table with a wrong checksum"
-    return entries, width
+    return entries, width, other
 
 
 def _mbr(pread: Pread, size: int, first: bytes) -> Table:
@@ -195,7 +289,7 @@ def _mbr(pread: Pread, size: int, first: bytes) -> Table:
             continue
         partition = Partition(number, start, length, f"{kind:#04x}", f"{disk:08x}-{number:02x}")
         partitions.append(_with_filesystem(pread, partition))
-    return Table("mbr", tuple(partitions), tuple(faults), size)
+    return Table("mbr", tuple(partitions), (*_overlaps(partitions), *faults), size)
 
 
 def _mbr_entries(pread: Pread, first: bytes, faults: list[str]) -> Iterator[tuple[int, tuple[int, int, int]]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import disk, inspection
+from factory import disk, inspection, qcow2
 from factory.errors import BuildError, HostError
 from factory.inspection import Absent, Image, Unreadable, open_image
 from tests import images
@@ -436,16 +436,37 @@ def test_two_roots_are_not_guessed_between(tmp_path: Path) -> None:
         image.exists("/etc/os-release")
 
 
-def test_plain_qcow2_is_read_and_any_other_refused(guest: Path, tmp_path: Path) -> None:
-    disk.convert(guest, "raw", tmp_path / "plain.qcow2", "qcow2")
-    disk.convert(guest, "raw", tmp_path / "packed.qcow2", "qcow2", compress=True)
-    disk.create_overlay(tmp_path / "plain.qcow2", "qcow2", tmp_path / "over.qcow2")
-    with open_image(tmp_path / "plain.qcow2") as image:
+@pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
+@pytest.mark.parametrize("cluster", ["4096", "65536", "2097152"])
+def test_qcow2_of_any_compression_reads_as_the_raw_disk(
+    guest: Path, tmp_path: Path, compression: str, cluster: str
+) -> None:
+    packed = tmp_path / "packed.qcow2"
+    options = {"compression_type": "zstd" if compression == "zstd" else "zlib", "cluster_size": cluster}
+    disk.convert(guest, "raw", packed, "qcow2", compress=compression != "none", options=options)
+    with packed.open("rb") as file:
+        read = qcow2.Qcow2(lambda place, size: os.pread(file.fileno(), size, place))
+        assert b"".join(read.pread(place, 999_999) for place in range(0, read.size, 999_999)) == guest.read_bytes()
+    with open_image(packed) as image:
         assert image.read("/etc/deep") == b"0123456789" * 1000
         assert image.read("/boot/efi/EFI/debian/grub.cfg") == b"search"
-    for name, why in (("packed.qcow2", "compressed"), ("over.qcow2", "backing file")):
-        with pytest.raises(Unreadable, match=why):
-            open_image(tmp_path / name)
+
+
+def test_damaged_compressed_data_is_told(guest: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.qcow2"
+    disk.convert(guest, "raw", packed, "qcow2", compress=True)
+    data = bytearray(packed.read_bytes())
+    data[5 << 16 :] = b"\xff" * (len(data) - (5 << 16))
+    packed.write_bytes(data)
+    with pytest.raises(Unreadable), open_image(packed) as image:
+        list(image.walk())
+
+
+def test_a_qcow2_that_refers_to_another_file_is_refused(guest: Path, tmp_path: Path) -> None:
+    disk.convert(guest, "raw", tmp_path / "plain.qcow2", "qcow2")
+    disk.create_overlay(tmp_path / "plain.qcow2", "qcow2", tmp_path / "over.qcow2")
+    with pytest.raises(Unreadable, match="backing file"):
+        open_image(tmp_path / "over.qcow2")
     with open_image(tmp_path / "plain.qcow2", format="raw") as image, pytest.raises(Unreadable, match="no partitions"):
         image.exists("/etc/fstab")
 

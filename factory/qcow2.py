@@ -1,0 +1,218 @@
+"""The header of a qcow2 image, and the disk inside it read on demand: plain and compressed (zlib, zstd) clusters.
+
+libqcow gives wrong bytes for compressed clusters, and decoding a whole image first costs seconds; here a cluster is
+decoded when it is asked for, by the process that has no rights. Only images that hold all of their data are read.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Pread = Callable[[int, int], bytes]  # (offset, size) -> the bytes there, fewer at the end of the file
+
+MAGIC = b"QFI\xfb"
+DIRTY, CORRUPT, DATA_FILE, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16  # incompatible features
+LAZY_REFCOUNTS = 1  # a compatible feature
+ZLIB, ZSTD = 0, 1
+L1_LIMIT = 32 << 20  # bytes, as in QEMU
+_OFFSET = 0x00FFFFFFFFFFFE00
+_COMPRESSED = 1 << 62
+_ZERO = 1
+_CACHED = 1024  # decoded clusters that are kept
+_TABLES = 64  # L2 tables that are kept
+
+
+class Qcow2Error(Exception):
+    """The image cannot be read, or is damaged; the message says why."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header says. Sizes and offsets in bytes."""
+
+    version: int
+    backing: bool
+    size: int  # of the disk inside
+    cluster_bits: int
+    encryption: int  # 0 none, 1 AES, 2 LUKS
+    l1_entries: int
+    l1_offset: int
+    refcount_offset: int
+    refcount_clusters: int
+    snapshots: int
+    incompatible: int
+    compatible: int
+    compression: int  # ZLIB or ZSTD
+
+    @property
+    def cluster(self) -> int:
+        """Bytes of a cluster."""
+        return 1 << self.cluster_bits
+
+
+def read_header(pread: Pread) -> Header:
+    """The header of the image that *pread* reads. Raises Qcow2Error when it is none, or an impossible one."""
+    head = pread(0, 112)
+    if head[:4] != MAGIC or len(head) < 72:
+        raise Qcow2Error("the qcow2 header is cut off" if head[:4] == MAGIC else "it is no qcow2 image")
+    (version, backing, _, cluster_bits, size, encryption, l1_entries, l1_offset, refcounts, refcount_clusters,
+     snapshots) = struct.unpack_from(">IQIIQIIQQII", head, 4)  # fmt: skip
+    if version not in (2, 3) or not 9 <= cluster_bits <= 21:
+        raise Qcow2Error(f"the qcow2 header is impossible (version {version}, clusters of 2^{cluster_bits} bytes)")
+    incompatible = compatible = compression = 0
+    if version == 3:
+        if len(head) < 104:
+            raise Qcow2Error("the qcow2 header is cut off")
+        incompatible, compatible = struct.unpack_from(">QQ", head, 72)
+        length = struct.unpack_from(">I", head, 100)[0]
+        if incompatible & COMPRESSION and length > 104 and len(head) > 104:
+            compression = head[104]
+    return Header(
+        version, backing != 0, size, cluster_bits, encryption, l1_entries, l1_offset, refcounts, refcount_clusters,
+        snapshots, incompatible, compatible, compression,
+    )  # fmt: skip
+
+
+def outside(head: Header, pread: Pread, size: int) -> tuple[str, ...]:
+    """What of the image lies outside of its file of *size* bytes: a file that is cut off. A refused header is one."""
+    if head.l1_entries * 8 > L1_LIMIT:
+        return ("its first table is larger than any disk needs",)
+    if head.refcount_offset + head.refcount_clusters * head.cluster > size:
+        return ("its table of reference counts lies behind the end of the file",)
+    table = pread(head.l1_offset, head.l1_entries * 8)
+    if len(table) < head.l1_entries * 8:
+        return ("its first table lies behind the end of the file",)
+    bits = 62 - (head.cluster_bits - 8)
+    low, lost = (1 << bits) - 1, 0
+    for (entry,) in struct.iter_unpack(">Q", table):
+        place = entry & _OFFSET
+        if not place:
+            continue
+        entries = pread(place, head.cluster)
+        if len(entries) < head.cluster:
+            return ("a table of clusters lies behind the end of the file",)
+        for value in struct.unpack(f">{head.cluster // 8}Q", entries):
+            if value & _COMPRESSED:
+                start = value & low
+                # The last sector of a compressed cluster need not be whole.
+                lost += start // 512 * 512 + ((value & (_COMPRESSED - 1)) >> bits) * 512 >= size
+            elif value & _OFFSET:
+                lost += (value & _OFFSET) + head.cluster > size
+    return (f"{lost} of its clusters lie behind the end of the file",) if lost else ()
+
+
+class Qcow2:
+    """The disk inside a qcow2 image that stands alone."""
+
+    def __init__(self, pread: Pread) -> None:
+        """Raises Qcow2Error for an image that refers to other files or cannot be read here."""
+        self._pread = pread
+        self.header = head = read_header(pread)
+        if head.backing or head.encryption or head.incompatible & ~(DIRTY | COMPRESSION):
+            raise Qcow2Error("it has a backing file, a data file, encryption or features that cannot be read here")
+        if head.compression not in (ZLIB, ZSTD):
+            raise Qcow2Error(f"its compression is unknown ({head.compression})")
+        self._l2_entries = head.cluster // 8
+        needed = -(-head.size // (head.cluster * self._l2_entries))
+        if head.l1_entries * 8 > L1_LIMIT or head.l1_entries < needed:
+            raise Qcow2Error("the qcow2 header is impossible (its tables do not fit its size)")
+        table = pread(head.l1_offset, needed * 8)
+        if len(table) < needed * 8:
+            raise Qcow2Error("the qcow2 is cut off (its first table)")
+        self._l1 = struct.unpack(f">{needed}Q", table)
+        self._l2: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._decoded: OrderedDict[int, bytes] = OrderedDict()
+        self._decode = zstd() if head.compression == ZSTD else _inflate
+        self.size = head.size
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """As os.pread, of the disk. Raises Qcow2Error."""
+        size = min(size, self.size - offset)
+        cluster, pieces = self.header.cluster, []
+        while size > 0:
+            index, within = divmod(offset, cluster)
+            length = min(size, cluster - within)
+            entry = self._entry(index)
+            if entry & _COMPRESSED:
+                pieces.append(self._compressed(entry)[within : within + length])
+            elif entry & _ZERO or not entry & _OFFSET:
+                pieces.append(bytes(length))
+            else:
+                start = (entry & _OFFSET) + within
+                # Clusters mostly follow each other: one read for as many as do.
+                while length < size and self._entry(index + 1) & ~(1 << 63) == (entry & _OFFSET) + cluster:
+                    index, entry = index + 1, entry + cluster
+                    length += min(size - length, cluster)
+                pieces.append(self._exactly(start, length))
+            offset += length
+            size -= length
+        return b"".join(pieces)
+
+    def _entry(self, index: int) -> int:
+        top, below = divmod(index, self._l2_entries)
+        if top >= len(self._l1):
+            return 0
+        place = self._l1[top] & _OFFSET
+        if not place:
+            return 0
+        table = self._l2.get(place)
+        if table is None:
+            if len(self._l2) >= _TABLES:
+                self._l2.popitem(last=False)
+            table = self._l2[place] = struct.unpack(
+                f">{self._l2_entries}Q", self._exactly(place, self.header.cluster, whole=True)
+            )
+        return table[below]
+
+    def _compressed(self, entry: int) -> bytes:
+        found = self._decoded.get(entry)
+        if found is not None:
+            self._decoded.move_to_end(entry)
+            return found
+        bits = 62 - (self.header.cluster_bits - 8)
+        place = entry & ((1 << bits) - 1)
+        sectors = (entry & (_COMPRESSED - 1)) >> bits
+        data = self._pread(place, (sectors + 1) * 512 - place % 512)
+        try:
+            found = self._decode(data, self.header.cluster)
+        except (zlib.error, ValueError, MemoryError) as error:
+            raise Qcow2Error(f"a compressed cluster at {place} is damaged ({error})") from None
+        if len(found) != self.header.cluster:
+            raise Qcow2Error(f"a compressed cluster at {place} is damaged")
+        if len(self._decoded) >= _CACHED:
+            self._decoded.popitem(last=False)
+        self._decoded[entry] = found
+        return found
+
+    def _exactly(self, place: int, size: int, *, whole: bool = False) -> bytes:
+        data = self._pread(place, size)
+        if len(data) < size:
+            if whole or not data:
+                raise Qcow2Error("the qcow2 is cut off")
+            data += bytes(size - len(data))  # QEMU too reads zeros behind the end of the file
+        return data
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    return zlib.decompressobj(-15).decompress(data, size)
+
+
+@functools.cache
+def zstd() -> Callable[[bytes, int], bytes]:
+    """The decoder of zstd, which a process has to load before it gives up its rights."""
+    import zstandard
+
+    one = zstandard.ZstdDecompressor(max_window_size=1 << 23)
+
+    def decode(data: bytes, size: int) -> bytes:
+        try:
+            return bytes(one.decompress(data, max_output_size=size, allow_extra_data=True))
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from None
+
+    return decode
