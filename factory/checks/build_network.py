@@ -1,0 +1,100 @@
+"""No setting leads to the network of the build: no proxy, and no package source on a private or nameless host."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from factory.checks import Looked, Note, Problem, Rule
+from factory.leftovers import matching
+from factory.reading.lines import content_of, numbered
+
+PROXIES = (
+    "/etc/apt/apt.conf",
+    "/etc/apt/apt.conf.d/*",
+    "/etc/dnf/dnf.conf",
+    "/etc/yum.conf",
+    "/etc/environment",
+    "/etc/profile.d/*",
+    "/etc/sysconfig/proxy",
+    "/etc/wgetrc",
+    "/etc/npmrc",
+    "/etc/pip.conf",
+    "/etc/gitconfig",
+    "/root/.curlrc",
+    "/root/.wgetrc",
+    "/root/.gitconfig",
+    "/root/.npmrc",
+    "/root/.config/pip/pip.conf",
+    "/etc/docker/daemon.json",
+    "/etc/systemd/system.conf.d/*.conf",
+    "/etc/systemd/system/*.d/*proxy*.conf",
+    "/etc/snapd/proxy*",
+    "/etc/yum.repos.d/*.repo",
+)
+SOURCES = (
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d/*.list",
+    "/etc/apt/sources.list.d/*.sources",
+    "/etc/yum.repos.d/*.repo",
+    "/etc/zypp/repos.d/*.repo",
+    "/etc/apk/repositories",
+    "/etc/pip.conf",
+    "/root/.config/pip/pip.conf",
+    "/root/.npmrc",
+    "/etc/npmrc",
+    "/etc/apt/mirrors/*.list",
+)
+_PROXY = re.compile(
+    r"""(?:^|[\s"'{])(?:Acquire::(?:https?|ftp)::Proxy(?:::[\w.-]+)?\s+|(?:https?|ftp|all|no)?_?proxy\s*[=:]\s*)"""
+    r"""["']?((?:https?|socks\w*)://[^\s"';]+|[\w.-]+:\d+)""",
+    re.IGNORECASE,
+)
+_NO_PROXY = re.compile(r"no_?proxy", re.IGNORECASE)
+_URI = re.compile(r"(?<![+\w])((?:https?|ftp|tor\+https?)://[^\s\"',;\])]+)")
+_LOCAL_NAMES = (".local", ".lan", ".internal", ".home", ".home.arpa", ".corp", ".localdomain", ".test", ".intranet")
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    seen = 0
+    for path, found in matching(looked.image, *PROXIES):
+        if found.kind == "dir" or found.size > 1 << 20:
+            continue
+        seen += 1
+        for number, line in numbered(content_of(looked.image, path), "#;/"):
+            match = _PROXY.search(line)
+            if match and not _NO_PROXY.search(line[: match.start(1)]):
+                yield Problem(path, f"{path}:{number}: a proxy, {_shown(match[1])}")
+    for path, _ in matching(looked.image, *SOURCES):
+        seen += 1
+        yield from _sources(path, content_of(looked.image, path))
+    yield Note(f"{seen} files")
+
+
+def _sources(path: str, content: str) -> Iterator[Problem]:
+    off = False
+    for number, line in numbered(content, "#"):
+        if line.strip().startswith("["):
+            off = False
+        if re.match(r"\s*enabled\s*[=:]\s*(0|no|false)", line, re.IGNORECASE):
+            off = True
+        for uri in _URI.findall(line):
+            if not off and _private(urlsplit(uri.removeprefix("tor+")).hostname or ""):
+                yield Problem(path, f"{path}:{number}: {_shown(uri)}")
+
+
+def _private(host: str) -> bool:
+    """Whether a host means something only in one network."""
+    if "$" in host or not host:
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.lower().rstrip(".").endswith(_LOCAL_NAMES)
+
+
+def _shown(uri: str) -> str:
+    """Without the password that a URI may hold."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)

@@ -1,0 +1,30 @@
+"""cloud-init looks for its data where this cloud gives it: the list that is in force has one of its datasources.
+
+Both lists count: the one that ds-identify reads line by line, and the one of cloud-init's merged settings, which is in
+force where ds-identify does not run. Parameter ``datasources``: the names instead of the target's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.reading import cloud_init, datasources
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    if not looked.know(cloud_init.read).program:
+        raise NotApplicable("cloud-init is not installed")
+    wanted = tuple(rule.parameters.get("datasources", ())) or looked.target.datasources
+    if not wanted:
+        raise NotApplicable(f"{looked.target.title} names no datasource")
+    found = looked.know(datasources.read)
+    seen: dict[str, str] = {}
+    if found.seen is not None and not set(found.seen) & set(wanted):
+        seen[found.seen_place] = f"ds-identify takes only {', '.join(found.seen)}"
+    if found.settings is not None and not set(found.settings) & set(wanted):
+        seen.setdefault(found.settings_place, f"the settings have only {', '.join(found.settings) or 'an empty list'}")
+    for place, what in seen.items():
+        yield Problem(place.split(":")[0], f"{place} ({what}; {' or '.join(wanted)} is needed)")
+    listed = found.seen or found.settings
+    yield Note(f"{found.seen_place or found.settings_place}" if listed else "no list: every datasource is looked for")

@@ -1,0 +1,41 @@
+"""cloud-init gives the instance its keys: new host keys, and the cloud's key for the default user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.reading import cloud_init
+from factory.reading.cloud_init import CloudInit
+
+FALSE = ("false", "no", "0", "off", "n")
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    settings = looked.know(cloud_init.read)
+    if not settings.program:
+        raise NotApplicable("cloud-init is not installed")
+    for keys in (("ssh_deletekeys",), ("allow_public_ssh_keys",)):
+        if str(settings.get(*keys)).lower() in FALSE:
+            yield Problem(settings.path(*keys), settings.place(*keys))
+    types = settings.settings.get("ssh_genkeytypes")
+    if "ssh_genkeytypes" in settings.settings and not (isinstance(types, list) and types):
+        yield Problem(settings.path("ssh_genkeytypes"), f"{settings.place('ssh_genkeytypes')} (no host key is made)")
+    for key in ("ssh_keys", "ssh_authorized_keys"):
+        if settings.get(key):
+            place = settings.place(key).rsplit(": ", 1)[0]
+            yield Problem(settings.path(key), f"{place}: {key} gives every instance the same keys")
+    yield from _users(settings)
+    yield Note(f"the default user is {settings.get('system_info', 'default_user', 'name')}")
+
+
+def _users(settings: CloudInit) -> Iterator[Problem]:
+    users = settings.get("users")
+    listed = users if isinstance(users, list) else [users] if users else []
+    names = [str(user.get("name")) if isinstance(user, dict) else str(user) for user in listed]
+    if "users" in settings.settings and "default" not in names:
+        yield Problem(settings.path("users"), f"{settings.place('users')} (the list has no default)")
+    name = settings.get("system_info", "default_user", "name")
+    if not name:
+        keys = ("system_info", "default_user", "name")
+        yield Problem(settings.path(*keys), f"{settings.place(*keys)} (system_info.default_user.name is not set)")

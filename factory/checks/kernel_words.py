@@ -1,0 +1,26 @@
+"""No way to boot gives the kernel certain words, such as one that overrules cloud-init's choice of a datasource.
+
+Parameter ``words``: patterns of words (``ds=*``) that no boot entry may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.reading import boot_entries
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    entries = looked.know(boot_entries.read).entries
+    if not entries:
+        raise NotApplicable("no boot entry was found")
+    patterns = tuple(rule.parameters["words"])
+    told = set()
+    for entry in entries:
+        found = [word for word in entry.options if any(fnmatchcase(word, pattern) for pattern in patterns)]
+        if found and entry.evidence not in told:
+            told.add(entry.evidence)
+            yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(found)}")
+    yield Note(f"{len(entries)} boot entries have none of {' '.join(patterns)}")

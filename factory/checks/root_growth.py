@@ -1,0 +1,58 @@
+"""The root file system grows to the disk at the first boot: the tools are there and cloud-init's modules are on.
+
+growroot in the initramfs, or systemd-repart with a definition, grow the partition as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.checks import Looked, Note, Problem, Rule
+from factory.reading import cloud_init
+
+GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/usr/local/bin/growpart")
+PARTITIONING = ("/usr/sbin/sfdisk", "/sbin/sfdisk", "/usr/sbin/sgdisk", "/sbin/sgdisk", "/usr/bin/sgdisk")
+RESIZE = {
+    "ext": ("/usr/sbin/resize2fs", "/sbin/resize2fs"),
+    "xfs": ("/usr/sbin/xfs_growfs", "/sbin/xfs_growfs"),
+    "btrfs": ("/usr/bin/btrfs", "/usr/sbin/btrfs", "/sbin/btrfs", "/bin/btrfs"),
+}
+GROWROOT = (
+    "/usr/share/initramfs-tools/hooks/growroot",
+    "/usr/lib/dracut/modules.d/50growroot",
+    "/usr/lib/repart.d/*.conf",
+    "/etc/repart.d/*.conf",
+)
+OFF = ("off", "false", "no", "0")
+DISABLED = "/etc/growroot-disabled"
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    image = looked.image
+    settings = looked.know(cloud_init.read)
+    other = [path for pattern in GROWROOT for path in image.glob(pattern)]
+    kind = _root_kind(looked)
+    tools = next((paths for name, paths in RESIZE.items() if kind.startswith(name)), ())
+    if tools and not any(map(image.exists, tools)):
+        yield Problem("image", f"the root file system is {kind}, and none of {', '.join(tools)} is there")
+    if not any(map(image.exists, GROWPART)) and not other:
+        yield Problem("image", f"there is no {GROWPART[0]}, no growroot and no definition for systemd-repart")
+    elif not any(map(image.exists, PARTITIONING)) and not other:
+        yield Problem("image", f"growpart has neither sfdisk nor sgdisk: none of {', '.join(PARTITIONING)} is there")
+    if image.exists(DISABLED):
+        yield Problem(DISABLED, f"{DISABLED} is there")
+    if settings.program:
+        modules = settings.modules("cloud_init_modules")
+        for module in ("growpart", "resizefs"):
+            if module not in modules and not (module == "growpart" and other):
+                path = settings.path("cloud_init_modules")
+                yield Problem(path, f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}")
+        for keys in (("growpart", "mode"), ("resize_rootfs",)):
+            if str(settings.get(*keys)).lower() in OFF:
+                yield Problem(settings.path(*keys), settings.place(*keys))
+    yield Note(f"the tools for {kind} and cloud-init's modules are there")
+
+
+def _root_kind(looked: Looked) -> str:
+    root = looked.image.mounts()["/"]
+    return next((p.filesystem.kind for p in looked.disk.partitions() if p.number == root and p.filesystem), "")

@@ -1,0 +1,81 @@
+"""Whether a card whose name and MAC address nobody knows yet would get its address by DHCP, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from factory.reading import ifcfg, netplan, network_manager
+from factory.reading.interfaces import Interface
+from factory.reading.lines import content_of, numbered
+from factory.reading.services import Services
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
+
+STACKS = (
+    "systemd-networkd.service",
+    "NetworkManager.service",
+    "networking.service",
+    "network.service",
+    "wicked.service",
+    "wickedd.service",
+    "dhcpcd.service",
+    "connman.service",
+)
+
+
+def stacks(image: Image, services: Services) -> list[str]:
+    """The services that set up the network at boot."""
+    found = [name for name in STACKS if services.started(name)]
+    return [*found, "netplan"] if netplan.installed(image) else found
+
+
+def stopped(services: Services) -> list[str]:
+    """Why none of the services that are installed sets up the network; empty when one does or when none is there."""
+    if not services.systemd.present:
+        return []
+    there = [name for name in STACKS if services.systemd.path(name)]
+    return [] if any(map(services.started, there)) else [services.systemd.why_not(name) for name in there]
+
+
+def provider(image: Image, services: Services, interfaces: Iterable[Interface], name: str) -> str:
+    """The place of what gives a card called *name* an address by DHCP; empty when nothing does."""
+    listed = list(interfaces)
+    running = {system: started for system, started in _running(image, services).items() if started}
+    decided = False
+    for interface in listed:
+        system = "wicked" if interface.path.startswith(f"{ifcfg.SUSE}/ifcfg-") else interface.system
+        if system not in running or not interface.covers(name) or (system == "networkd" and decided):
+            continue
+        if interface.dhcp and interface.up:
+            return interface.place
+        decided = decided or system == "networkd"  # its first file that matches decides, whatever later ones say
+    if "NetworkManager" in running and network_manager.makes_one_itself(image, name):
+        return running["NetworkManager"]
+    if started := services.started("dhcpcd"):
+        denied = [words for _, line in _dhcpcd(image) if (words := line.split())[0] in _DENY]
+        return "" if denied else started
+    return services.started("connman")
+
+
+_DENY = ("denyinterfaces", "allowinterfaces", "static")
+
+
+def _running(image: Image, services: Services) -> dict[str, str]:
+    """The systems whose files are in force."""
+    manager = services.started("NetworkManager")
+    networkd = services.started("systemd-networkd")
+    planned = netplan.installed(image) and (netplan.renderer(image) == "networkd" or manager)
+    return {
+        "netplan": "netplan" if planned else "",
+        "networkd": networkd,
+        "NetworkManager": manager,
+        "ifcfg": manager or services.started("network"),
+        "wicked": services.started("wicked") or services.started("network"),
+        "ifupdown": services.started("networking"),
+    }
+
+
+def _dhcpcd(image: Image) -> Sequence[tuple[int, str]]:
+    return list(numbered(content_of(image, "/etc/dhcpcd.conf")))
