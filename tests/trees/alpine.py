@@ -39,6 +39,7 @@ def files() -> dict[str, Content]:
         "/usr/lib/python3.11/site-packages/cloudinit/__init__.py": "",
         "/usr/bin/growpart": "#!/bin/sh\n",
         "/usr/sbin/resize2fs": program(),
+        "/sbin/sfdisk": program(),
         "/etc/cloud/cloud.cfg": CLOUD_CFG.replace("distro: debian", "distro: alpine")
         .replace("name: debian", "name: alpine")
         .replace("ssh_svcname: ssh", "ssh_svcname: sshd"),

@@ -50,10 +50,15 @@ def files() -> dict[str, Content]:
         "/usr/lib/python3/dist-packages/cloudinit/__init__.py": "",
         "/usr/bin/growpart": "#!/bin/sh\n",
         "/usr/sbin/resize2fs": program(),
+        "/usr/sbin/sfdisk": program(),
+        "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
+        "/etc/network/interfaces.d": folder(),
+        "/usr/lib/cloud-init/ds-identify": file(b"#!/bin/sh\nget_single_line_flow_sequence() { :; }\n", 0o755),
         "/etc/cloud/cloud.cfg": CLOUD_CFG,
         "/etc/cloud/cloud.cfg.d/01_debian.cfg": "datasource_list: [ NoCloud, ConfigDrive, OpenStack, Ec2, None ]\n",
         "/usr/lib/systemd/system-generators/cloud-init-generator": file(b"#!/bin/sh\n", 0o755),
     }
+    found |= enabled("networking.service", "multi-user.target", folder=SYSTEM)
     for unit in ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service"):
         found |= enabled(unit, "cloud-init.target", folder=SYSTEM)
     found |= {

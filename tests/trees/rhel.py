@@ -58,6 +58,8 @@ def files() -> dict[str, Content]:
         "/usr/lib/python3.9/site-packages/cloudinit/__init__.py": "",
         "/usr/bin/growpart": "#!/bin/sh\n",
         "/usr/sbin/resize2fs": program(),
+        "/usr/sbin/sfdisk": program(),
+        "/usr/libexec/cloud-init/ds-identify": file(b"#!/bin/sh\nget_single_line_flow_sequence() { :; }\n", 0o755),
         "/usr/sbin/xfs_growfs": program(),
         "/etc/cloud/cloud.cfg": CLOUD_CFG.replace("distro: debian", "distro: rocky")
         .replace("name: debian", "name: rocky")

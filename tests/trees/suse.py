@@ -7,7 +7,7 @@ from tests.trees.common import ESP_UUID, ROOT_UUID, account_files, enabled, prog
 from tests.trees.debian import CLOUD_CFG
 
 KERNEL = "5.14.21-150500.55.52-default"
-OPTIONS = f"root=UUID={ROOT_UUID} console=tty0 console=ttyS0,115200"
+OPTIONS = f"root=UUID={ROOT_UUID} console=tty0 console=ttyS0,115200 net.ifnames=0"
 SYSTEM = "/usr/lib/systemd/system"
 
 
@@ -54,6 +54,8 @@ def files() -> dict[str, Content]:
         "/usr/lib/python3.6/site-packages/cloudinit/__init__.py": "",
         "/usr/bin/growpart": "#!/bin/sh\n",
         "/usr/sbin/resize2fs": program(),
+        "/usr/sbin/sfdisk": program(),
+        "/usr/lib/cloud-init/ds-identify": file(b"#!/bin/sh\nget_single_line_flow_sequence() { :; }\n", 0o755),
         "/etc/cloud/cloud.cfg": CLOUD_CFG.replace("distro: debian", "distro: opensuse")
         .replace("name: debian", "name: opensuse")
         .replace("ssh_svcname: ssh", "ssh_svcname: sshd"),
@@ -82,7 +84,8 @@ def files() -> dict[str, Content]:
 \tinitrd\t/boot/initrd-{KERNEL}
 }}
 """,
-        "/etc/default/grub": 'GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT="console=tty0 console=ttyS0,115200"\n',
+        "/etc/default/grub": "GRUB_TIMEOUT=1\n"
+        'GRUB_CMDLINE_LINUX_DEFAULT="console=tty0 console=ttyS0,115200 net.ifnames=0"\n',
         "/etc/dracut.conf.d/generic.conf": 'hostonly="no"\n',
         "/etc/zypp/repos.d/repo-oss.repo": "[repo-oss]\nname=Main\nenabled=1\n"
         "baseurl=https://download.opensuse.org/distribution/leap/15.5/repo/oss/\n",
