@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import __version__, bases, boot_test, cache, disk, manifest, settings, unchanged
+from factory import __version__, bases, boot_test, cache, disk, manifest, preflight, settings, unchanged
 from factory.customise import Customised, customise
 from factory.errors import FactoryError, ImageRefused
 from factory.files import touching
@@ -29,9 +29,6 @@ from factory.workspace import Workspace, flip
 if TYPE_CHECKING:
     from factory.console import Console, StageRecord
     from factory.plan import Plan
-
-HEADROOM = 2 * 1024**3  # bytes beside the disk itself
-OUTPUT_SPACE = 512 * 1024**2  # bytes that a published image with its logs needs at least, as a rule
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     if not options.always and (there := _nothing_to_do(plan, options, console, began)):
         return there
     reap_before_a_build()
+    preflight.check(plan, options.output)
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
     for secret in plan.recipe.secrets:
@@ -85,10 +83,9 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
     try:
         with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
-            disk.require_space(workspace.work, _space(plan), f"the build of {plan.recipe.name}")
-            disk.require_space(workspace.partial, OUTPUT_SPACE, f"the image of {plan.recipe.name}")
             result = _run(plan, options, chosen, workspace, console)
             whole.note(f"{result.size / 1e6:.0f} MB")
+        return _commit(workspace, result)
     except ImageRefused as error:
         _set_aside(workspace, options, error, keep_image=True)
         raise
@@ -98,7 +95,6 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     except BaseException:
         workspace.fail()
         raise
-    return _commit(workspace, result)
 
 
 def _nothing_to_do(plan: Plan, options: Options, console: Console, began: float) -> Built | None:
@@ -197,11 +193,6 @@ def _boot_test(
 def _announce(plan: Plan, chosen: accelerator.Accelerator, console: Console) -> None:
     slow = ", so every second of the guest takes several" if chosen.name == "tcg" else ""
     console.say(f"Building {plan.recipe.name} {plan.recipe.version} with {chosen.name.upper()} ({chosen.why}){slow}.")
-
-
-def _space(plan: Plan) -> int:
-    """The bytes that a build may need below the state folder: raw copies are sparse, a full disk is the exception."""
-    return min(plan.recipe.disk, 4 * 1024**3) + HEADROOM
 
 
 def _failed(findings: Sequence[Finding]) -> list[Finding]:

@@ -72,7 +72,8 @@ def customise(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervis
         with guest:
             with console.stage("cloud-init"):
                 _wait_for_cloud_init(guest, machine, hypervisor.accelerator.scale)
-            session = Session(guest, recipe, console, base.kind, machine.check_alive, hypervisor.accelerator.scale)
+            session = Session(guest, recipe, console, base.kind, machine.require_alive, hypervisor.accelerator.scale)
+            session.answers = machine.answers
             guest.run(f"install -d -m 0700 {FOLDER}")
             with console.stage("customise"):
                 _customise(session, console)

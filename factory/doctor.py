@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from factory import settings
-from factory.errors import FactoryError, sentence
-from factory.run import find, run
+from factory import doctor_services, settings
+from factory.doctor_row import Check, guarded
+from factory.errors import CommandFailed, FactoryError
+from factory.run import AS_NAMESPACE_ROOT, find, run
+
+__all__ = ["Check", "examine"]
 
 PROGRAMS = (
     ("qemu-system-x86_64", "qemu-system-x86", "to run virtual machines"),
@@ -25,36 +29,17 @@ SPACE = 10 * 1024**3  # bytes below which the doctor warns
 MEMORY = 3 * 1024**3
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line: *state* is ok, warn or fail."""
-
-    state: Literal["ok", "warn", "fail"]
-    what: str
-    found: str
-    fix: str = ""
-
-
 def examine() -> list[Check]:
     """Every check, in the order of a build."""
     checks: list[Check] = []
-    for examination in (_programs, _accelerator, _libvirt, _firmware, _places, _memory, _settings):
-        checks += _guarded(examination)
-    return checks
-
-
-def _guarded(examination: Callable[[], Iterator[Check]]) -> list[Check]:
-    checks: list[Check] = []
-    name = examination.__name__.strip("_")
-    try:
-        checks.extend(examination())
-    except FactoryError as error:
-        checks.append(
-            Check("fail", name, " ".join(sentence(part) for part in (error.message, error.cause) if part), error.hint)
-        )
-    except OSError as error:
-        checks.append(Check("fail", name, str(error), "See that this user may read and write there"))
-    return checks
+    with ThreadPoolExecutor(1) as pool:  # they wait for answers, while this host is looked at
+        services = pool.submit(doctor_services.examine)
+        for examination in (
+            _programs, _accelerator, _kvm, _libvirt, _firmware, _name_spaces, _places, _memory, _cache, _left
+        ):  # fmt: skip
+            checks += guarded(examination)
+        checks += services.result()
+    return checks + guarded(_settings)
 
 
 def _programs() -> Iterator[Check]:
@@ -80,6 +65,88 @@ def _accelerator() -> Iterator[Check]:
     chosen = choose(settings.value("FACTORY_ACCEL"))
     state: Literal["ok", "warn"] = "ok" if chosen.name == "kvm" else "warn"
     yield Check(state, "accelerator", f"{chosen.name}: {chosen.why}", chosen.fix)
+
+
+def _kvm() -> Iterator[Check]:
+    device = Path("/dev/kvm")
+    if not device.exists():
+        yield Check(
+            "ok", "/dev/kvm", "not there, and not needed"
+        )  # the row of the accelerator says what it would bring
+        return
+    status = device.stat()
+    mode = f"mode {status.st_mode & 0o777:04o}, group {_group(status.st_gid)}"
+    if status.st_mode & 0o007:
+        fix = "Run 'chmod 0660 /dev/kvm', and add those who may use it to its group"
+        yield Check("warn", "/dev/kvm", f"every account of this host may use it ({mode})", fix)
+    elif not os.access(device, os.R_OK | os.W_OK):
+        yield Check(
+            "warn", "/dev/kvm", f"this user may not open it ({mode})", "Run 'sudo adduser $USER kvm', log in again"
+        )
+    else:
+        yield Check("ok", "/dev/kvm", mode)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _name_spaces() -> Iterator[Check]:
+    """An ordinary user builds a base as root of a user name space."""
+    if os.geteuid() == 0:
+        return
+    try:
+        run([*AS_NAMESPACE_ROOT, "true"], reason="to build bases as an ordinary user", package="util-linux", timeout=10)
+    except CommandFailed as error:
+        fix = "Run 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER'; on Ubuntu 24.04 also "
+        fix += "'sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0'"
+        yield Check("warn", "user name spaces", f"not usable, so no base can be built: {error.cause}", fix)
+        return
+    yield Check("ok", "user name spaces", "usable: bases can be built")
+
+
+def _cache() -> Iterator[Check]:
+    from factory import cache
+    from factory.units import format_size
+
+    place = settings.cache_dir()
+    if not place.exists():
+        yield Check("ok", "cache entries", "none yet")
+        return
+    store, limit = cache.Cache(), cache.size_limit()
+    entries = store.entries()
+    damaged = [entry for entry in entries if not entry.path.is_file() or entry.path.stat().st_size != entry.size]
+    total = sum(entry.size for entry in entries)
+    found = f"{len(entries)}, {total / 1e9:.1f} GB of {format_size(limit)}"
+    if damaged:
+        fix = "They are made again when they are needed; 'factory bases update' does it now"
+        yield Check("warn", "cache entries", f"{found}; damaged: {', '.join(entry.key for entry in damaged)}", fix)
+    elif total > limit:
+        fix = "The oldest go with the next base that is made, or raise FACTORY_CACHE_LIMIT"
+        yield Check("warn", "cache entries", f"{found}: over the limit", fix)
+    else:
+        yield Check("ok", "cache entries", found)
+
+
+def _left() -> Iterator[Check]:
+    """What dead builds left, and what is kept."""
+    from factory import ledger, processes
+
+    entries = ledger.entries(settings.state_dir())
+    dead = [entry for entry in entries if not entry.kept and not ledger.alive(entry.owner, written=entry.written)]
+    kept = [entry for entry in entries if entry.kept]
+    running = len(entries) - len(dead) - len(kept)
+    if dead or (left := processes.left()):
+        what = f"{len(dead)} builds" if dead else f"{len(left)} processes"
+        yield Check("warn", "left behind", f"{what} of runs that were killed", "Run 'factory gc'")
+    elif kept:
+        names = ", ".join(entry.build_id for entry in kept)
+        yield Check("ok", "left behind", f"nothing; kept for a look: {names} ('factory gc' ends that)")
+    else:
+        yield Check("ok", "left behind", f"nothing; {running} builds are running" if running else "nothing")
 
 
 def _libvirt() -> Iterator[Check]:

@@ -67,6 +67,15 @@ class Connection:
         except self._libvirt.libvirtError:
             return False
 
+    def stopped(self, domain: Any) -> str:
+        """Why QEMU has stopped *domain* by itself, which it does when it cannot write its disk; else empty."""
+        try:
+            state, reason = domain.state()
+        except self._libvirt.libvirtError:
+            return ""
+        paused, cannot_write = self._libvirt.VIR_DOMAIN_PAUSED, self._libvirt.VIR_DOMAIN_PAUSED_IOERROR
+        return "an input or output error" if (state, reason) == (paused, cannot_write) else ""
+
     def destroy(self, domain: Any) -> None:
         """End *domain* at once; quiet when it has ended already."""
         with contextlib.suppress(self._libvirt.libvirtError):

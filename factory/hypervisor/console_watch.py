@@ -18,6 +18,7 @@ class Death:
     pattern: re.Pattern[str]
     cause: str
     hint: str
+    patience: float = 0.0  # seconds that a boot gets to come up all the same, before it counts
 
 
 DEATHS = (
@@ -56,6 +57,43 @@ DEATHS = (
         "The firmware found nothing to boot",
         "The disk has no boot loader for this firmware; BIOS needs a BIOS-boot partition, UEFI EFI/BOOT/BOOTX64.EFI",
     ),
+    # From here on: signs that a login will not come, although the system runs. They count while one is waited for.
+    Death(
+        "machine.no-seed",
+        re.compile(r"Cloud-init v\. \S+ finished at .*Datasource DataSourceNone"),
+        "cloud-init found no seed, so nobody can log in",
+        "Its datasource_list leaves out NoCloud and ConfigDrive, or the kernel has no driver of the seed's disk",
+        patience=3,
+    ),
+    Death(
+        "machine.no-address",
+        re.compile(
+            r"A start job is running for [^\n]*[Nn]etwork[^\n]*\((?:[2-9]|\d\d)min "
+            r"|Failed to start (?:networking|systemd-networkd-wait-online|NetworkManager-wait-online)"
+            r"|ci-info: \++Net device info\++(?:(?!\| +\w+ +\| +True +\| +(?!127\.)\d+\.\d+\.\d+\.\d+)[^\0])*?"
+            r"ci-info: \++Route IPv4 info"
+        ),
+        "The guest got no network address",
+        "Its network configuration names another interface or MAC address, or asks nobody for an address (DHCP)",
+        patience=6,
+    ),
+    Death(
+        "machine.ssh-closed",
+        re.compile(r"Failed to start (?:ssh|sshd)\.service|Failed to start OpenBSD Secure Shell server"),
+        "The guest's SSH server did not start",
+        "Its configuration is wrong ('sshd -t' in the guest tells), or it has no host keys",
+        patience=6,
+    ),
+    Death(
+        "machine.cloud-init",
+        re.compile(
+            r"Failed to start (?:cloud-init(?:-local|-network|-main)?\.service|Initial cloud-init job)"
+            r"|cloud-init\[\d+\]: (?:Traceback \(most recent call last\)|failed run of stage)"
+        ),
+        "cloud-init failed, so nobody can log in",
+        "Look at the lines of cloud-init in the console log; a key of cloud_init: in the recipe may be the reason",
+        patience=6,
+    ),
 )
 TAIL = 3000  # characters of the console kept for a message
 PIECE = 16_000  # bytes that are looked at together
@@ -79,6 +117,7 @@ class ConsoleWatch:
         self._unfinished = ""  # the start of a control sequence whose end has not come yet
         self._recent = ""
         self._death: tuple[Death, str] | None = None
+        self._since = 0.0  # when it first showed
         self.last_progress = time.monotonic()
 
     def read(self) -> str:
@@ -104,7 +143,9 @@ class ConsoleWatch:
         text = clean(raw[: unfinished.start()] if unfinished else raw)
         self._recent = (self._recent + text)[-KEPT:]
         found = _find_death(self._recent)
-        if found and (self._death is None or self._death[0] is found[0]):  # its line may have grown
+        if found and (self._death is None or found[0].patience < self._death[0].patience):
+            self._death, self._since = found, time.monotonic()
+        elif found and self._death and self._death[0] is found[0]:  # its line may have grown
             self._death = found
         return text
 
@@ -121,9 +162,14 @@ class ConsoleWatch:
             self._death = None
             self.last_progress = time.monotonic()
 
-    def death(self) -> tuple[Death, str] | None:
-        """The first sign of a dead boot since the start, in what was read, and its line."""
-        return self._death
+    def death(self, *, waiting: bool = False) -> tuple[Death, str] | None:
+        """The first sign of a dead boot since the start, in what was read, and its line.
+
+        With *waiting* (for a login) also what only says that none will come, once its patience is over.
+        """
+        if self._death is None or (self._death[0].patience and not waiting):
+            return None
+        return self._death if time.monotonic() - self._since >= self._death[0].patience else None
 
     @property
     def silent_for(self) -> float:

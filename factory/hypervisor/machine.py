@@ -193,6 +193,20 @@ class Machine:
         self.console.read()
         return self.alive and self.console.death() is None
 
+    def require_alive(self) -> bool:
+        """True, or a MachineError with the cause; for long commands in the guest."""
+        self._raise_if_dead("the end of a command")
+        return True
+
+    def answers(self) -> bool:
+        """Whether the guest's SSH greets a new connection: a frozen one does not."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.spec.ssh_port), timeout=self.answer_time) as connection:
+                connection.settimeout(self.answer_time)
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
     @property
     def alive(self) -> bool:
         """Whether QEMU still runs it."""
@@ -214,7 +228,7 @@ class Machine:
         attempts = _Attempts(ready)
         try:
             while not attempts.succeeded(0.3):
-                self._raise_if_dead(what)
+                self._raise_if_dead(what, waiting=True)
                 self._raise_if_late(what, start + limit, limit, quiet_allowed)
         finally:
             attempts.stop()
@@ -237,12 +251,19 @@ class Machine:
                 "machine.hung",
             )
 
-    def _raise_if_dead(self, what: str, *, powered_off: bool = False) -> None:
+    def _raise_if_dead(self, what: str, *, powered_off: bool = False, waiting: bool = False) -> None:
         self.console.read()
-        death = self.console.death()
+        death = self.console.death(waiting=waiting)
         if death:
             sign, line = death
             raise self._error(f"{sign.cause} before {what}", f"The console says: {line}", sign.hint, sign.code)
+        if self._domain is not None and (stopped := self._hypervisor.connection.stopped(self._domain)):
+            raise self._error(
+                f"QEMU stopped the machine before {what}",
+                f"It could not write the machine's disk: {stopped}",
+                "Free some space below FACTORY_STATE: the disk of this host is probably full",
+                "machine.disk-not-written",
+            )
         if not powered_off and not self.alive:
             self.console.read()
             raise self._error(

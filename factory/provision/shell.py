@@ -26,8 +26,8 @@ def apply(step: ShellStep, session: Session, where: str) -> None:
     try:
         session.run(f"/bin/sh -c {shlex.quote(command)}", where, timeout=step.timeout)
     finally:
-        if session.alive():
-            with contextlib.suppress(MachineError):  # the step's own error says more
+        with contextlib.suppress(MachineError):  # the step's own error says more
+            if session.alive():
                 guest.run(f"rm -f {FOLDER}/environment {FOLDER}/step", check=False)
 
 

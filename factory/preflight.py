@@ -1,0 +1,94 @@
+"""What can be known of a build's end before its first second: tools, places and space."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factory import disk, run, settings
+from factory.errors import HostError
+from factory.files import touching
+
+if TYPE_CHECKING:
+    from factory.plan import Plan
+
+GIB = 1024**3
+HEADROOM = 2 * GIB  # bytes beside the disk itself
+OUTPUT_SPACE = GIB // 2  # bytes that a published image with its logs needs at least, as a rule
+BASE_SPACE = 3 * GIB  # bytes that the making of a base takes
+
+PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "prlimit": "util-linux"}
+OFFLINE_CLEANING = {"e2fsck": "e2fsprogs", "debugfs": "e2fsprogs", "dumpe2fs": "e2fsprogs"}
+OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e2fsprogs"}
+
+
+def check(plan: Plan, output: Path) -> None:
+    """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second."""
+    from factory import bases
+
+    have = bases.cached(plan.base)
+    programs = PROGRAMS | OFFLINE_CLEANING
+    if have is None and plan.base.kind == "scratch":
+        programs |= OF_A_SCRATCH_BASE
+    _require_programs(programs)
+    needs = {settings.state_dir(): work_space(plan), output.absolute() / plan.recipe.name: OUTPUT_SPACE}
+    if have is None:
+        needs[settings.cache_dir()] = BASE_SPACE
+    for place in needs:
+        _require_writable(place)
+    _require_space(needs, f"the build of {plan.recipe.name}")
+
+
+def work_space(plan: Plan) -> int:
+    """The bytes that a build may need below the state folder: raw copies are sparse, a full disk is the exception."""
+    return min(plan.recipe.disk, 4 * GIB) + HEADROOM
+
+
+def _require_programs(programs: dict[str, str]) -> None:
+    missing = list(_missing(programs))
+    if missing:
+        packages = " ".join(sorted({programs[name] for name in missing}))
+        raise HostError(
+            f"this host lacks what a build needs: {', '.join(missing)}",
+            hint=f"Run 'make setup', or install the packages {packages}",
+            code="host.tool-missing",
+        )
+
+
+def _missing(programs: dict[str, str]) -> Iterator[str]:
+    for name, package in programs.items():
+        try:
+            run.find(name, reason="to build an image", package=package)
+        except HostError:
+            yield name
+
+
+def _require_writable(place: Path) -> None:
+    existing = _existing(place)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        read_only = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
+        number = errno.EROFS if read_only else errno.EACCES
+        with touching(existing, "Looking for a place to write to"):
+            raise OSError(number, os.strerror(number), str(existing))
+
+
+def _existing(place: Path) -> Path:
+    """*place*, or the nearest folder above it that is there."""
+    for folder in (place.absolute(), *place.absolute().parents):
+        if os.access(folder, os.F_OK):
+            return folder
+    return Path("/")
+
+
+def _require_space(needs: dict[Path, int], what: str) -> None:
+    """Places on one file system share its space."""
+    by_device: dict[int, tuple[Path, int]] = {}
+    for place, size in needs.items():
+        device = _existing(place).stat().st_dev
+        first, sum_of_sizes = by_device.get(device, (place, 0))
+        by_device[device] = (first, sum_of_sizes + size)
+    for place, size in by_device.values():
+        disk.require_space(place, size, what)
