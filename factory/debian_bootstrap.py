@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from factory import apt_pins, debian_files, mirror
 from factory.console import Console
 from factory.errors import BaseError, CommandFailed, HostError
-from factory.run import run
+from factory.processes import dead, mark
+from factory.run import AS_NAMESPACE_ROOT, find, run
 
+PREFIX = "image-factory-"
 PINS = "etc/apt/preferences.d/factory-base"  # only while the base is made
 
 
@@ -50,9 +55,58 @@ def _mmdebstrap(
     argv += [f"--keyring={source.keyring}", f"--setup-hook=tar-in {pins} /", f"--essential-hook=tar-in {early} /"]
     argv += [f'--customize-hook=rm -f "$1"/{PINS}']
     argv += [suite, tree, *mirror.source_lines(suite, source.uri, source.security_uri)]
-    environment = {"TMPDIR": str(tree.parent)} if os.geteuid() == 0 else {}
     tree.unlink(missing_ok=True)
-    run(argv, reason="to build a base image from the Debian archive", env=environment, timeout=3600)
+    with _place(tree.parent) as place:
+        run(
+            [*_apart(), *argv],
+            reason="to build a base image from the Debian archive",
+            env={"TMPDIR": str(place)},
+            timeout=3600,
+        )
+
+
+def _apart() -> list[str]:
+    """Root's mmdebstrap mounts into the tree: in name spaces of its own, all that ends with it, killed or not.
+
+    The ordinary user's makes such name spaces itself.
+    """
+    argv = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    if os.geteuid() != 0:
+        return []
+    find("mmdebstrap", reason="to build a base image from the Debian archive")  # unshare's own words would be poorer
+    # A container may forbid it; mmdebstrap then does without mounts, too.
+    allowed = run([*argv, "true"], reason="to keep mounts from this host", package="util-linux", allowed=range(256))
+    return argv if allowed.status == 0 else []
+
+
+@contextlib.contextmanager
+def _place(work: Path) -> Iterator[Path]:
+    """Where mmdebstrap unpacks. Root of a user name space cannot pass our private folders, so that is elsewhere."""
+    if os.geteuid() == 0:
+        yield work
+        return
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark()}-"))
+    try:
+        folder.chmod(0o711)
+        yield folder
+    finally:
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a work folder, with the files in it that a user name space's root made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and os.geteuid() != 0:
+        run([*AS_NAMESPACE_ROOT, "rm", "-rf", folder], reason="to remove an unfinished base", allowed=range(256))
+
+
+def reap() -> list[Path]:
+    """Remove the places of runs that were killed; says which."""
+    left = [path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*-*-*") if dead(path.name)]
+    ours = [path for path in left if path.lstat().st_uid == os.geteuid()]
+    for path in ours:
+        remove(path)
+    return ours
 
 
 def explained(suite: str, source: mirror.Mirror, output: str) -> BaseError | HostError:

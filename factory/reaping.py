@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factory import bases, cache, ledger, settings
+from factory import bases, cache, debian_bootstrap, ledger, settings
 from factory.hypervisor import embedded, enclosure
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def reap(console: Console) -> list[str]:
         *ledger.reap(state, kept=True),
         *embedded.reap(kept=True),
         *enclosure.reap_links(state),
-        *(f"removed {path}" for path in bases.reap(console)),
+        *(f"removed {path}" for path in (*bases.reap(console), *debian_bootstrap.reap())),
         *(f"removed {path}" for path in cache.Cache().sweep()),
     ]
 

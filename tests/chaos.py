@@ -213,9 +213,10 @@ class Chaos:
         places = [self.state / name for name in ("builds", "ledger", "libvirt", "tests")]
         found += [f"file {path}" for place in places if place.is_dir() for path in place.iterdir()]
         found += [f"file {path}" for path in self.tmp.iterdir()]
-        found += [f"file {path}" for path in self.cache.rglob("*") if path.name.startswith(".")]
         found += [f"file {path}" for path in self.cache.glob("work/*")]
-        found += [f"file {path}" for path in self.out.rglob(".*")]
+        if not found:  # else there may be a whole /proc in it
+            found += [f"file {path}" for path in self.cache.rglob(".*")]
+            found += [f"file {path}" for path in self.out.rglob(".*")]
         return found
 
 

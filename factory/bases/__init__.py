@@ -12,8 +12,6 @@ its *kind* names. Such a module has
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,11 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory import cache
+from factory import cache, debian_bootstrap
 from factory.base_definition import Definition, age, catalogue, kind_module, kinds, names, resolve
 from factory.errors import BaseError, FactoryError, HostError, UsageError
 from factory.files import touching
-from factory.run import AS_NAMESPACE_ROOT, run
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -106,16 +103,9 @@ def reap(console: Console) -> list[Path]:
         lock = store.folder("locks") / f"base-{work.name}.lock"
         # A lock that is held means that the process lives.
         with suppress(HostError), cache.lock(lock, what=f"the base {work.name}", console=console.quiet(), timeout=0):
-            _remove(work)
+            debian_bootstrap.remove(work)
             removed.append(work)
     return removed
-
-
-def _remove(work: Path) -> None:
-    """Remove a work folder, with the files in it that a user name space's root made."""
-    shutil.rmtree(work, ignore_errors=True)
-    if work.exists() and os.geteuid() != 0:
-        run([*AS_NAMESPACE_ROOT, "rm", "-rf", work], reason="to remove an unfinished base", allowed=range(256))
 
 
 @dataclass(frozen=True)
@@ -164,7 +154,7 @@ def _make(request: _Request, store: cache.Cache, console: Console, options: Mapp
     ):  # each build differs: minutes of work would end in the same error
         raise _pin_mismatch(definition, old)
     work = store.folder("work") / request.key
-    _remove(work)  # of a process that was killed: the lock is ours now
+    debian_bootstrap.remove(work)  # of a process that was killed: the lock is ours now
     with touching(work, "Making a folder of the cache"):
         work.mkdir(mode=0o700)
     try:
@@ -183,7 +173,7 @@ def _make(request: _Request, store: cache.Cache, console: Console, options: Mapp
             error.hint = f"{error.hint.rstrip('.')}. --accept-stale uses the one made {age(old.age)} ago".lstrip(". ")
         raise
     finally:
-        _remove(work)
+        debian_bootstrap.remove(work)
     if definition.pin and not _matches(definition.pin, base.entry):
         raise _pin_mismatch(definition, base.entry)
     return base
