@@ -33,7 +33,7 @@ FAMILIES = {
     "scrub": Family(
         {"SUMMARY": str, "ORDER": int, "apply": object, "verify": object}, ("test_scrub*.py", "scrub_*.py")
     ),
-    "provision": Family({"apply": object}, ("test_provision*.py",), ("session",)),
+    "provision": Family({"apply": object}, ("test_provision*.py",), ("causes", "session")),
     "packaging": Family({"FAMILIES": list, "System": type}, ("test_packaging*.py", "test_apt*.py")),
     "bases": Family({"FORMAT": int, "build": object}, ("test_bases*.py", "test_download*.py", "test_scratch*.py")),
     "checks": Family({"check": object}, ()),  # tests/rules/test_coverage.py wants two images of each rule
