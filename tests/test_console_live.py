@@ -224,8 +224,8 @@ console = Console.create("text")
 random.seed(int(__import__("os").environ["SEED"]))
 try:
     with console.stage("outer"):
-        signal.setitimer(signal.ITIMER_REAL, 0.02 + random.random() / 20)
         signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.02 + random.random() / 20)
         for number in range(10_000):
             with console.stage("inner") as stage:
                 stage.output("text")
