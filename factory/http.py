@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from factory import settings
@@ -74,10 +74,15 @@ def get(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
-    allowed: tuple[int, ...] = (200,),
+    allowed: Container[int] = (200,),
     failure: type[FactoryError] = BuildError,
+    method: Literal["GET", "HEAD"] = "GET",
+    trusted: str | bool | None = None,
 ) -> Iterator[Reply]:
-    """Ask for *url*. Any error, or a status that is not in *allowed*, is raised as *failure* with a ``http.*`` code."""
+    """Ask for *url*. Any error, or a status that is not in *allowed*, is raised as *failure* with a ``http.*`` code.
+
+    *trusted* is a file of certificates in place of :func:`ca_bundle`.
+    """
     import requests
 
     if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
@@ -88,12 +93,14 @@ def get(
         )
     with _session(failure) as session:
         try:
-            response = session.get(
+            response = session.request(
+                method,
                 url,
                 headers={"Accept-Encoding": "identity", **(headers or {})},
                 stream=True,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
-                verify=ca_bundle(),
+                verify=ca_bundle() if trusted is None else trusted,
+                allow_redirects=True,
             )
         except (requests.RequestException, OSError) as error:
             raise _translated(error, url, failure) from error

@@ -69,11 +69,16 @@ def builds(output: Path, recipe: str = "*") -> list[Image]:
 
 def show(build: str, output: Path) -> Manifest:
     """The manifest of *build*: a directory, a build id, or a recipe's name for its latest build."""
+    return read_manifest(folder(build, output))
+
+
+def folder(build: str, output: Path) -> Path:
+    """The folder of *build*: a directory, a build id, or a recipe's name for its latest build."""
     with contextlib.suppress(OSError):  # a name that is too long for a file is no build either
         places = [Path(build), output / build / "latest", *output.glob(f"*/{build}")] if build.strip("./") else []
         for place in places:
             if (place / "manifest.json").is_file():
-                return read_manifest(place)
+                return place
     raise UsageError(
         f"there is no build {build!r} below {output}",
         hint="'factory images list' shows them",

@@ -23,6 +23,7 @@ from factory.cli import (
     host,  # noqa: F401
     images,  # noqa: F401
     kept,  # noqa: F401
+    presign,  # noqa: F401
     recipes,  # noqa: F401
     test,  # noqa: F401
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ LONGEST_PAUSE = 20.0  # seconds between two tries
 DAMAGED_TRIES = 4  # of a part that arrives damaged
 WORKERS = 4  # parts at once
 Result = TypeVar("Result")
+_DISTRUST = re.compile("certificate|hostname|WRONG_VERSION|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Bucket:
         except Refusal as refusal:
             if refusal.gone or refusal.status == 404:
                 return None
+            if refusal.code == str(refusal.status):  # an answer to HEAD has no words: ask for something that has
+                self._patiently(lambda: self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1))
             raise
         metadata = {name.lower(): text for name, text in found.get("Metadata", {}).items()}
         return Head(found["ContentLength"], found.get("ETag", "").strip('"'), metadata)
@@ -287,8 +291,9 @@ class Bucket:
             yield
         except theirs.ClientError as error:
             raise _refusal(error.response) from error
-        except (theirs.SSLError, theirs.InvalidConfigError) as error:
-            raise Refusal("tls", _words(error)) from error
+        except theirs.SSLError as error:
+            words = _words(error)
+            raise Refusal("tls" if _DISTRUST.search(words) else "broken", words) from error
         except (theirs.EndpointConnectionError, theirs.ConnectTimeoutError, theirs.ProxyConnectionError) as error:
             raise Refusal("unreachable", _words(error)) from error
         except (theirs.HTTPClientError, theirs.ResponseStreamingError, theirs.IncompleteReadError) as error:
@@ -317,7 +322,7 @@ def _refusal(response: Mapping[str, Any]) -> Refusal:
         code=str(error.get("Code") or meta.get("HTTPStatusCode") or "an unreadable answer"),
         words=str(error.get("Message") or ""),
         status=int(meta.get("HTTPStatusCode") or 0),
-        request_id=str(meta.get("RequestId") or headers.get("x-amz-request-id", "")),
+        request_id=str(meta.get("RequestId") or error.get("RequestId") or headers.get("x-amz-request-id", "")),
         date=headers.get("date", ""),
         region=str(error.get("Region") or headers.get("x-amz-bucket-region", "")),
         pause=float(pause) if pause.isascii() and pause.isdigit() else 0.0,
@@ -336,8 +341,8 @@ def _age(begun: Any, date: str) -> timedelta:
 
 
 def _words(error: Exception) -> str:
-    """The last words of an error that others were wrapped around, without addresses in memory."""
-    return str(error).rpartition(">: ")[2].strip() or type(error).__name__
+    """The last words of an error that others were wrapped around, without addresses in memory and queries of URLs."""
+    return re.sub(r"\?\S+", "", str(error).rpartition(">: ")[2]).strip() or type(error).__name__
 
 
 def _base64(digest: bytes) -> str:

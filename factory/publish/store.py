@@ -136,6 +136,7 @@ class Store:
         if temporary and end is None:
             note = "the credentials are temporary and do not say until when: the URL ends with them, maybe earlier"
         self._console.redact(secret)
+        self._console.redact(urlsplit(secret).query)
         for name, values in parse_qs(urlsplit(secret).query).items():
             if name.lower() in ("x-amz-signature", "x-amz-security-token", "signature"):
                 self._console.redact(values[0])

@@ -1,0 +1,96 @@
+"""A presigned URL, fetched as the cloud will fetch it: anonymously, by GET (the signature covers the method)."""
+
+from __future__ import annotations
+
+import re
+
+from factory import http
+from factory.errors import PublishError
+from factory.publish import QCOW2_MAGIC, PresignedUrl
+
+WORDS = 4096  # bytes of an error's text that are looked at
+
+
+def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW2_MAGIC) -> None:
+    """Fetch the first bytes of *url*: they are *magic*, and the whole is *size* bytes long. Raises PublishError.
+
+    A URL for HEAD is asked for its length only. *trusted* is the store's ``ca_bundle()``.
+    """
+    headers = {"Range": f"bytes=0-{len(magic) - 1}"} if url.method == "GET" else {}
+    try:
+        with http.get(
+            url.secret,
+            headers=headers,
+            allowed=range(200, 600),
+            failure=PublishError,
+            method="HEAD" if url.method == "HEAD" else "GET",
+            trusted=trusted,
+        ) as reply:
+            if reply.status not in (200, 206):
+                raise _refused(url, reply)
+            begin = _read(reply, len(magic)) if url.method == "GET" else magic
+            total = _total(reply)
+    except PublishError as error:
+        if not error.code.startswith("http."):
+            raise
+        raise _not_fetched(url, error.message, error.cause) from None  # its own chain may hold the whole URL
+    except http.Interrupted as error:
+        raise _not_fetched(url, "the answer broke off", str(error)) from None
+    if total == len(magic) and reply.status == 200 and headers:  # rclone answers a range with 200: ask for the whole
+        total = _length(url, trusted)
+    if total != size or begin != magic:
+        raise _wrong(url, size, total, begin == magic)
+
+
+def _length(url: PresignedUrl, trusted: str | bool) -> int | None:
+    try:
+        with http.get(url.secret, failure=PublishError, trusted=trusted) as reply:
+            return reply.length
+    except PublishError as error:
+        raise _not_fetched(url, error.message, error.cause) from None
+
+
+def _total(reply: http.Reply) -> int | None:
+    whole = re.search(r"/(\d+)$", reply.headers.get("Content-Range", ""))
+    return int(whole[1]) if whole else reply.length
+
+
+def _read(reply: http.Reply, size: int) -> bytes:
+    data = b""
+    for block in reply.blocks():
+        data += block
+        if len(data) >= size:
+            break
+    return data[:size]
+
+
+def _refused(url: PresignedUrl, reply: http.Reply) -> PublishError:
+    text = _read(reply, WORDS).decode("utf-8", "replace") if url.method == "GET" else ""
+    found = [match[1] for tag in ("Code", "Message") if (match := re.search(f"<{tag}>([^<]{{1,300}})<", text))]
+    words = f"It answered {reply.status}" + (f": {', '.join(found)}" if found else "")
+    expired = any("expired" in word.lower() for word in found)
+    return PublishError(
+        f"the presigned URL of {url.masked.partition('?')[0]} does not work",
+        cause=words,
+        hint="Make a new one with 'factory presign'" if expired else "Check the key's right to read objects",
+        code="publish.url-refused",
+    )
+
+
+def _not_fetched(url: PresignedUrl, what: str, why: str) -> PublishError:
+    return PublishError(
+        f"the presigned URL of {url.masked.partition('?')[0]} cannot be fetched: {what}",
+        cause=why,
+        hint="The cloud would have no more luck: check the address and the certificate of the store",
+        code="publish.url-unreachable",
+    )
+
+
+def _wrong(url: PresignedUrl, size: int, total: int | None, begins_well: bool) -> PublishError:
+    cause = "The first bytes are not those of the image" if not begins_well else f"It has {total} bytes, not {size}"
+    return PublishError(
+        f"the presigned URL of {url.masked.partition('?')[0]} leads to something else than the image",
+        cause=cause,
+        hint="Something on the way answers in place of the store; check FACTORY_S3_ENDPOINT and the proxy",
+        code="publish.url-content",
+    )
