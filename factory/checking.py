@@ -2,27 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from factory import checks, inspection, targets
+from factory import checks, disk, inspection, settings, targets
+from factory.archive import Archive, look_inside
+from factory.errors import CommandFailed
 from factory.findings import Finding
-from factory.image_file import look
+from factory.image_file import ImageFile, look
+
+READ_DIRECTLY = ("raw", "qcow2")
+ARCHIVES = ("tar", "gzip")
 
 
-def check(path: Path, target: targets.Target, *, allow_users: Sequence[str] = ()) -> list[Finding]:
-    """What the rules of *target* find in the image file *path*, which is only read.
+@dataclass(frozen=True)
+class Opened:
+    """An image file as checks look at it: *disk* is None when nothing in it may be looked at, and *unseen* says why."""
+
+    file: ImageFile
+    archive: Archive | None
+    disk: inspection.Image | None
+    unseen: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the caller knows of the image beside its bytes; *required_disk* in bytes, 0 when nobody says."""
+
+    allow_users: tuple[str, ...] = ()
+    required_disk: int = 0
+    sha256: str = ""
+
+
+def check(path: Path, wanted: Sequence[targets.Target], known: Known = Known()) -> list[Finding]:
+    """What the rules of the *wanted* targets find in the image file *path*, which is only read.
 
     What cannot be read is a finding. Raises HostError only when this host lacks something.
     """
-    file = look(path)
-    rules = targets.rules(target)
+    containers = {container for target in wanted for container in target.containers}
+    with opened(path, containers) as image:
+        return look_at(image, wanted, known)
+
+
+def look_at(image: Opened, wanted: Sequence[targets.Target], known: Known = Known()) -> list[Finding]:
+    """What the rules of the *wanted* targets find in an opened image; the same finding of two targets once."""
+    findings: dict[Finding, None] = {}
+    read: dict[object, object] = {}
+    for target in wanted:
+        looked = checks.Looked(
+            image.file,
+            target,
+            image.disk,
+            unseen=image.unseen,
+            archive=image.archive,
+            allow_users=known.allow_users,
+            required_disk=known.required_disk,
+            sha256=known.sha256,
+            known=read,
+        )
+        findings |= dict.fromkeys(checks.run(targets.rules(target), looked))
+    return list(findings)
+
+
+@contextmanager
+def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
+    """The image file *path*, opened; of archives only those of the kinds *containers* are unpacked."""
+    state = settings.state_dir()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="check-", dir=state) as name:
+        folder = Path(name)
+        file, archive = look(path), None
+        if file.format in ARCHIVES:
+            archive = look_inside(path)
+            if archive.kind in containers:
+                archive = look_inside(path, folder)
+            if archive.extracted is not None:
+                file = look(archive.extracted)
+        if not file.is_disk:
+            why = "; ".join(file.refused) or f"the file is {archive.described if archive else file.described}"
+            yield Opened(file, archive, None, why)
+            return
+        try:
+            image = _view(file, folder)
+        except (inspection.Unreadable, CommandFailed) as error:
+            yield Opened(file, archive, None, str(error))
+            return
+        with image:
+            yield Opened(file, archive, image)
+
+
+def _view(file: ImageFile, folder: Path) -> inspection.Image:
+    """The disk in *file*: what is not read directly is converted by QEMU first, within limits."""
+    if file.format in READ_DIRECTLY:
+        return inspection.open_image(file.path, format=file.format)
+    raw = folder / "view.raw"
+    disk.raw_copy(file.path, file.format, raw)
     try:
-        opened = inspection.open_image(path, format=file.format)
-    except inspection.Unreadable as error:
-        return checks.run(rules, checks.Looked(file, target, None, unseen=str(error), allow_users=allow_users))
-    with opened:
-        return checks.run(rules, checks.Looked(file, target, opened, allow_users=allow_users))
+        return inspection.open_image(raw, format="raw")
+    finally:
+        raw.unlink()  # what is open stays, and nothing is left when this process is killed
 
 
 def ignoring(findings: Sequence[Finding], ignored: Mapping[str, str]) -> list[Finding]:

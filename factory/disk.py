@@ -170,7 +170,9 @@ def convert(
 
 def check(path: Path, format: str) -> Checked:  # noqa: A002
     """Whether the structures of the image itself are sound (not the file systems in it). Raises CommandFailed."""
-    done = run.run(qemu_img.check(path, format), reason=REASON, package=PACKAGE, allowed=(0, 2, 3, 63))
+    run.find("qemu-img", reason=REASON, package=PACKAGE)
+    argv = qemu_img.check(path, format)
+    done = run.run(argv, reason=REASON, package=PACKAGE, allowed=(0, 2, 3, 63), timeout=600)
     if done.status == 63:
         return Checked("unchecked", output=f"{format} has nothing to check")
     answer = json.loads(done.stdout)
@@ -180,6 +182,27 @@ def check(path: Path, format: str) -> Checked:  # noqa: A002
         answer.get("leaks", 0),
         done.stderr.strip(),
     )
+
+
+def raw_copy(source: Path, format: str, destination: Path) -> None:  # noqa: A002
+    """Write the disk in an image that may be hostile, and stands alone, as a raw file; QEMU has limits, and 10 minutes.
+
+    Raises CommandFailed, and HostError when the disk is full.
+    """
+    run.find("qemu-img", reason=REASON, package=PACKAGE)
+    argv = [*qemu_img.CHECK_LIMITS, *qemu_img.convert(source, format, destination, "raw", threads=4)]
+    try:
+        run.run(argv, reason=REASON, package=PACKAGE, timeout=600)
+    except CommandFailed as error:
+        if _FULL.search(error.output):
+            raise HostError(
+                f"No space left on the disk of {destination.parent}",
+                cause=error.cause,
+                hint="Free some space (factory gc removes what crashed runs left) or choose another place",
+                output=error.output,
+                code="host.disk-space",
+            ) from None
+        raise
 
 
 def compare(first: Path, first_format: str, second: Path, second_format: str) -> bool:

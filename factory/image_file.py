@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from factory import image_format, partitions, qcow2
@@ -66,14 +66,32 @@ class ImageFile:
     format: str  # of DISKS, or of NAMES; empty when nothing is known
     virtual_size: int = 0  # of the disk inside; 0 when it is not known
     subformat: str = ""  # vmdk: its createType; vpc: fixed, dynamic or differencing
-    unsafe: tuple[str, ...] = ()  # why nothing may follow what it says
+    ambiguous: tuple[str, ...] = ()  # formats that it can also be read as
+    references: tuple[str, ...] = ()  # how it needs other files
+    features: tuple[str, ...] = ()  # what of it cannot be known
+    encrypted: bool = False
+    inspector: tuple[str, ...] = ()  # what OpenStack's format inspector refuses
     damaged: tuple[str, ...] = ()  # what of its own structure does not fit the file
     qcow2: qcow2.Header | None = None
 
     @property
     def is_disk(self) -> bool:
         """Whether it is a disk image that may be opened."""
-        return self.format in DISKS and not self.unsafe and not self.absurd
+        return self.format in DISKS and not self.refused
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Why nothing may follow what it says."""
+        others = ", ".join(self.ambiguous)
+        return (
+            *self.references,
+            *self.features,
+            *self.damaged,
+            *self.inspector,
+            *(["it is encrypted"] if self.encrypted else []),
+            *([f"it can also be read as {others}"] if self.ambiguous else []),
+            *([f"it says its disk has {self.virtual_size} bytes, more than any has"] if self.absurd else []),
+        )
 
     @property
     def absurd(self) -> bool:
@@ -102,33 +120,33 @@ def _look(path: Path, size: int, allocated: int, pread: Callable[[int, int], byt
     if kind not in DISKS:
         return ImageFile(path, size, allocated, kind)
     inspected = image_format.inspected(path)
-    unsafe = list(_unsafe(inspected, kind))
-    virtual, subformat, header = size, "", None
-    damaged: tuple[str, ...] = ()
+    others = {_FORMATS.get(name, name) for name in inspected.names} - {kind}
+    if kind != "raw":
+        others -= {"raw"}  # a partition table inside the first clusters of another format
+    found = ImageFile(
+        path, size, allocated, kind, size, ambiguous=tuple(sorted(others)), inspector=tuple(inspected.faults)
+    )
     if kind == "qcow2":
-        try:
-            header = qcow2.read_header(pread)
-        except qcow2.Qcow2Error as error:
-            return ImageFile(path, size, allocated, kind, unsafe=(*unsafe, str(error)))
-        virtual = header.size
-        unsafe += _qcow2_unsafe(header)
-        if not unsafe and virtual <= LARGEST:
-            damaged = qcow2.outside(header, pread, size)
-    elif kind == "vpc":
+        return _qcow2(found, pread)
+    if kind == "vpc":
         virtual, subformat, damaged = _vhd(pread, size)
-        if subformat == "differencing":
-            unsafe.append("it is a differencing VHD, which needs another file")
-    elif kind == "vmdk":
-        virtual, subformat = _vmdk(pread)
-        if subformat not in ("monolithicSparse", "streamOptimized"):
-            unsafe.append(f"a VMDK of the type {subformat or 'that it does not tell'} keeps its data in other files")
-    elif kind == "vdi":
+        return replace(
+            found, virtual_size=virtual, subformat=subformat, damaged=damaged, references=_differencing(subformat)
+        )
+    if kind == "vdi":
         virtual, subformat = _vdi(pread)
-        if subformat == "differencing":
-            unsafe.append("it is a differencing VDI, which needs another file")
-    elif kind == "vhdx":
-        virtual = inspected.virtual_size
-    return ImageFile(path, size, allocated, kind, virtual, subformat, tuple(dict.fromkeys(unsafe)), damaged, header)
+        return replace(found, virtual_size=virtual, subformat=subformat, references=_differencing(subformat))
+    if kind == "vmdk":
+        virtual, subformat = _vmdk(pread)
+        alone = subformat in ("monolithicSparse", "streamOptimized")
+        told = f"a VMDK of the type {subformat}" if subformat else "a VMDK that does not tell its type"
+        references = () if alone else (f"{told} keeps its data in other files",)
+        return replace(found, virtual_size=virtual, subformat=subformat, references=references)
+    return replace(found, virtual_size=inspected.virtual_size) if kind == "vhdx" else found
+
+
+def _differencing(subformat: str) -> tuple[str, ...]:
+    return ("it holds only the differences to another file",) if subformat == "differencing" else ()
 
 
 def _kind(pread: Callable[[int, int], bytes], size: int) -> str:
@@ -144,26 +162,26 @@ def _kind(pread: Callable[[int, int], bytes], size: int) -> str:
     return "raw" if table.kind != "none" or table.partitions else ""
 
 
-def _unsafe(inspected: image_format.Inspected, kind: str) -> list[str]:
-    """What the format inspector of OpenStack refuses; a file that is two things at once above all."""
-    others = {_FORMATS.get(name, name) for name in inspected.names} - {kind}
-    if kind != "raw":
-        others -= {"raw"}  # a partition table inside the first clusters of another format
-    return [*inspected.faults, *([f"it can also be read as {', '.join(sorted(others))}"] if others else [])]
-
-
-def _qcow2_unsafe(header: qcow2.Header) -> list[str]:
-    unknown = header.incompatible & ~(qcow2.DIRTY | qcow2.CORRUPT | qcow2.COMPRESSION | qcow2.EXTENDED_L2)
-    return [
-        what
-        for wrong, what in (
-            (header.backing, "it has a backing file"),
-            (header.incompatible & qcow2.DATA_FILE, "it keeps its data in another file"),
-            (header.encryption, "it is encrypted"),
-            (unknown & ~qcow2.DATA_FILE, f"it has features that are not known ({unknown:#x})"),
-        )
-        if wrong
-    ]
+def _qcow2(found: ImageFile, pread: Callable[[int, int], bytes]) -> ImageFile:
+    try:
+        header = qcow2.read_header(pread)
+    except qcow2.Qcow2Error as error:
+        return replace(found, virtual_size=0, damaged=(str(error),))
+    unknown = header.incompatible & ~(
+        qcow2.DIRTY | qcow2.CORRUPT | qcow2.DATA_FILE | qcow2.COMPRESSION | qcow2.EXTENDED_L2
+    )
+    references = ["it has a backing file"] if header.backing else []
+    if header.incompatible & qcow2.DATA_FILE:
+        references.append("it keeps its data in another file")
+    found = replace(
+        found,
+        virtual_size=header.size,
+        qcow2=header,
+        references=tuple(references),
+        features=(f"it has features that are not known ({unknown:#x})",) if unknown else (),
+        encrypted=header.encryption != 0,
+    )
+    return found if found.refused else replace(found, damaged=qcow2.outside(header, pread, found.size))
 
 
 def _vhd(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple[str, ...]]:

@@ -121,6 +121,10 @@ class Image:
         """Partitions with a known file system that cannot be read here, and why."""
         return self._facts.unreadable
 
+    def peek(self, offset: int, size: int) -> bytes:
+        """Bytes of the disk itself, fewer at its end; *size* is at most 8 MiB."""
+        return self._ask({"do": "peek", "offset": offset, "size": size}, lambda _, content: content)
+
     def mounts(self) -> dict[str, int | None]:
         """Where partitions are mounted: ``{"/": 1, "/boot/efi": 15}``; None when fstab wants one that is not there."""
         if self._facts.root is None:

@@ -64,7 +64,8 @@ def _partition(fields: dict[str, Any]) -> Partition:
         kind, label, identity = str(system["kind"]), str(system["label"]), str(system["uuid"])
         found = FileSystem(kind, label, identity, clean, str(system["fault"]), int(system["size"]), free)
     number, start, size = int(fields["number"]), int(fields["start"]), int(fields["size"])
-    return Partition(number, start, size, str(fields["type"]), str(fields["uuid"]), str(fields["name"]), found)
+    texts = str(fields["type"]), str(fields["uuid"]), str(fields["name"])
+    return Partition(number, start, size, *texts, found, bool(fields["bootable"]))
 
 
 def stat(fields: Sequence[Any]) -> FileStat:

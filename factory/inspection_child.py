@@ -64,8 +64,11 @@ def main() -> None:
     def described(entry: Entry, partition: int) -> list[Any]:
         return [*vars(entry).values(), partition]
 
+    disks: list[Disk] = []
+
     def opened() -> tuple[Tree, dict[str, Any]]:
         disk = Disk(descriptor, image_format)
+        disks.append(disk)
         table = read_table(disk.pread, disk.size)
         volumes: dict[int, Any] = {}
         for part in table.partitions:
@@ -93,6 +96,8 @@ def main() -> None:
 
     def answer(tree: Tree, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         operation, partition = request["do"], request.get("partition")
+        if operation == "peek":
+            return {}, disks[0].pread(request["offset"], min(request["size"], MAX_BYTES))
         follow = operation in ("read", "scan") or bool(request.get("follow"))
         node: Node = tree.find(request["path"], follow=follow, partition=partition)
         if operation == "scan":

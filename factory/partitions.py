@@ -54,6 +54,7 @@ class Partition:
     uuid: str = ""  # PARTUUID, lower case
     name: str = ""  # PARTLABEL
     filesystem: FileSystem | None = None  # None: nothing known was found in it
+    bootable: bool = False  # MBR: active; GPT: the attribute for legacy boot
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,7 @@ def _gpt(pread: Pread, size: int, sector: int) -> Table:
                     str(uuid.UUID(bytes_le=entry[:16])),
                     str(uuid.UUID(bytes_le=entry[16:32])),
                     entry[56:128].decode("utf-16-le", "replace").split("\0")[0],
+                    bootable=bool(entry[48] & 4),
                 ),
             )
         )
@@ -287,7 +289,8 @@ def _mbr(pread: Pread, size: int, first: bytes) -> Table:
         if start < 512 or start + length > size:
             faults.append(f"partition {number} does not lie on the disk")
             continue
-        partition = Partition(number, start, length, f"{kind:#04x}", f"{disk:08x}-{number:02x}")
+        active = number <= 4 and first[446 + 16 * (number - 1)] == 0x80
+        partition = Partition(number, start, length, f"{kind:#04x}", f"{disk:08x}-{number:02x}", bootable=active)
         partitions.append(_with_filesystem(pread, partition))
     return Table("mbr", tuple(partitions), (*_overlaps(partitions), *faults), size)
 

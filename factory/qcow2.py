@@ -48,6 +48,7 @@ class Header:
     incompatible: int
     compatible: int
     compression: int  # ZLIB or ZSTD
+    bitmaps: bool = False
 
     @property
     def cluster(self) -> int:
@@ -64,17 +65,17 @@ def read_header(pread: Pread) -> Header:
      snapshots) = struct.unpack_from(">IQIIQIIQQII", head, 4)  # fmt: skip
     if version not in (2, 3) or not 9 <= cluster_bits <= 21:
         raise Qcow2Error(f"the qcow2 header is impossible (version {version}, clusters of 2^{cluster_bits} bytes)")
-    incompatible = compatible = compression = 0
+    incompatible = compatible = compression = autoclear = 0
     if version == 3:
         if len(head) < 104:
             raise Qcow2Error("the qcow2 header is cut off")
-        incompatible, compatible = struct.unpack_from(">QQ", head, 72)
+        incompatible, compatible, autoclear = struct.unpack_from(">QQQ", head, 72)
         length = struct.unpack_from(">I", head, 100)[0]
         if incompatible & COMPRESSION and length > 104 and len(head) > 104:
             compression = head[104]
     return Header(
         version, backing != 0, size, cluster_bits, encryption, l1_entries, l1_offset, refcounts, refcount_clusters,
-        snapshots, incompatible, compatible, compression,
+        snapshots, incompatible, compatible, compression, bool(autoclear & 1),
     )  # fmt: skip
 
 

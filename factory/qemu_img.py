@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 INFO_LIMITS = ("prlimit", "--cpu=30", f"--as={2 << 30}")  # a hostile header must not cost the host its memory
+CHECK_LIMITS = ("prlimit", "--cpu=300", f"--as={4 << 30}")
 
 
 def create(path: Path, format: str, size: int, options: Mapping[str, str] | None = None) -> list[str]:  # noqa: A002
@@ -55,8 +56,8 @@ def resize(path: Path, format: str, size: int, *, shrink: bool = False) -> list[
 
 
 def check(path: Path, format: str) -> list[str]:  # noqa: A002
-    """``qemu-img check``, which repairs nothing."""
-    return ["qemu-img", "check", "--output=json", "-f", format, str(path.absolute())]
+    """``qemu-img check`` within limits, which repairs nothing."""
+    return [*CHECK_LIMITS, "qemu-img", "check", "--output=json", "-f", format, str(path.absolute())]
 
 
 def compare(first: Path, first_format: str, second: Path, second_format: str) -> list[str]:

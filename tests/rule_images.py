@@ -160,14 +160,16 @@ def make(path: Path, family: str, *changes: Change) -> Path:
         shutil.rmtree(root)
     with path.open("r+b") as disk:
         disk.write(BOOT_CODE)
+        disk.seek(1 << 20)  # the BIOS boot partition
+        disk.write(BOOT_CODE)
     for action in guest.after:
         action(path)
     return path
 
 
-def check(path: Path, target: str = "mgc", **more: Any) -> list[Finding]:
+def check(path: Path, target: str = "mgc", **known: Any) -> list[Finding]:
     """Every rule of *target* on the image at *path*."""
-    return checking.check(path, targets.load(target), **more)
+    return checking.check(path, [targets.load(target)], checking.Known(**known))
 
 
 def broken(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

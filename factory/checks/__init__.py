@@ -24,6 +24,7 @@ from factory.quoting import escape
 from factory.targets import Rule, Target
 
 if TYPE_CHECKING:
+    from factory.archive import Archive
     from factory.image_file import ImageFile
 
 __all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run"]
@@ -65,8 +66,9 @@ class NoGuest(Exception):
 class Looked:
     """One image, as checks look at it for one target.
 
-    *file* is what the image file itself tells, *target* the cloud, *allow_users* the accounts that may be there beside
-    the distribution's own.
+    *file* is what the image file itself tells (of the disk in an *archive*, when it came in one), *target* the cloud,
+    *allow_users* the accounts that may be there beside the distribution's own, *required_disk* what disk (bytes) an
+    instance is required to have, 0 when nobody says; *sha256* of the file when it is known.
     """
 
     def __init__(
@@ -76,13 +78,19 @@ class Looked:
         opened: Image | None,
         *,
         unseen: str = "",
+        archive: Archive | None = None,
         allow_users: Sequence[str] = (),
+        required_disk: int = 0,
+        sha256: str = "",
         known: dict[object, object] | None = None,
     ) -> None:
         """*unseen* says why *opened* is None. *known* is shared between targets of the same image."""
         self.file = file
         self.target = target
+        self.archive = archive
         self.allow_users = tuple(allow_users)
+        self.required_disk = required_disk
+        self.sha256 = sha256
         self._opened = opened
         self._known: dict[object, object] = {} if known is None else known
         self.unseen = unseen

@@ -77,6 +77,7 @@ class Target(_Data):
     source: str
     verified_on: Date
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
+    containers: tuple[Literal["oci", "tar.gz", "ova"], ...] = ()  # archives that it takes
     compression: str = "zlib"
     architectures: tuple[str, ...] = ("x86_64",)
     firmware: tuple[Literal["bios", "uefi"], ...] = ("bios", "uefi")

@@ -1,0 +1,30 @@
+"""The image's own structure: ``qemu-img check`` finds no corruption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory import disk
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.errors import CommandFailed
+
+CHECKED = ("qcow2", "vdi", "vhdx", "vmdk")  # what qemu-img can check
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    if not looked.file.is_disk:
+        raise NotApplicable("what it says of itself is refused, so nothing follows it")
+    if looked.file.format not in CHECKED:
+        raise NotApplicable(f"{looked.file.format} has no structure to check")
+    try:
+        found = disk.check(looked.file.path, looked.file.format)
+    except CommandFailed as error:
+        yield Problem("image", f"qemu-img check: {error.cause or error.message}")
+        return
+    if found.corruptions:
+        yield Problem("image", f"qemu-img check: {found.corruptions} corruptions")
+    elif found.leaks:
+        yield Problem("image", f"qemu-img check: {found.leaks} leaked clusters", warn=True)
+    elif found.state not in ("sound", "unchecked"):
+        yield Problem("image", f"qemu-img check: {found.state}")
+    yield Note(f"qemu-img check: {found.state}")
