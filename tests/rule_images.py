@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Guest:
     esp: dict[str, bytes] = field(default_factory=lambda: {"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510)})
     options: tuple[str, ...] = ("-U", ROOT_UUID)  # of mke2fs
     after: list[Callable[[Path], None]] = field(default_factory=list)  # on the raw disk that is made
+    format: tuple[str, ...] = ("qcow2",)  # what it is converted to, with words for qemu-img
+    last: list[Callable[[Path], None]] = field(default_factory=list)  # on the finished image
 
 
 Change = Callable[[Guest], None]
@@ -52,16 +54,31 @@ class Case:
     related: tuple[str, ...] = ()
     target: str = "mgc"
     alone: bool = False
+    known: tuple[tuple[str, Any], ...] = ()  # what the caller knows of the image
 
 
-def defect(rule: str, family: str, *changes: Change, related: Iterable[str] = (), target: str = "mgc") -> Case:
+def defect(
+    rule: str,
+    family: str,
+    *changes: Change,
+    related: Iterable[str] = (),
+    target: str = "mgc",
+    known: Mapping[str, Any] | None = None,
+) -> Case:
     """A guest that breaks *rule* and, beside it, none but the *related* ones."""
-    return Case(rule, family, changes, True, tuple(related), target)
+    return Case(rule, family, changes, True, tuple(related), target, known=tuple((known or {}).items()))
 
 
-def benign(rule: str, family: str, *changes: Change, target: str = "mgc", alone: bool = False) -> Case:
+def benign(
+    rule: str,
+    family: str,
+    *changes: Change,
+    target: str = "mgc",
+    alone: bool = False,
+    known: Mapping[str, Any] | None = None,
+) -> Case:
     """A guest that looks like a defect of *rule* and is none. *alone*: not in one image with the other twins."""
-    return Case(rule, family, changes, False, (), target, alone)
+    return Case(rule, family, changes, False, (), target, alone, tuple((known or {}).items()))
 
 
 # -- changes
@@ -140,15 +157,30 @@ def esp(files: dict[str, bytes]) -> Change:
 
 
 def on_disk(change: Callable[[Path], None]) -> Change:
-    """*change* the finished raw image itself."""
+    """*change* the raw disk, before it is converted."""
     return lambda guest: guest.after.append(change)
+
+
+def converted(to: str, *, compress: bool = False, **options: str) -> Change:
+    """The image is of another format, or a qcow2 with *options* of qemu-img."""
+
+    def change(guest: Guest) -> None:
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        guest.format = (to, *(["-c"] if compress else []), *words)
+
+    return change
+
+
+def on_image(change: Callable[[Path], None]) -> Change:
+    """*change* the finished image."""
+    return lambda guest: guest.last.append(change)
 
 
 # -- images
 
 
 def make(path: Path, family: str, *changes: Change) -> Path:
-    """A raw image at *path*: GPT, BIOS boot, ESP, root last (ext4), of a healthy guest with *changes*."""
+    """An image at *path*: qcow2, GPT, BIOS boot, ESP, root last (ext4), of a healthy guest with *changes*."""
     guest = Guest(family, trees.files(family))
     for change in changes:
         change(guest)
@@ -163,6 +195,13 @@ def make(path: Path, family: str, *changes: Change) -> Path:
         disk.seek(1 << 20)  # the BIOS boot partition
         disk.write(BOOT_CODE)
     for action in guest.after:
+        action(path)
+    kind, *words = guest.format
+    if kind != "raw":
+        made = path.with_suffix(".made")
+        images.call("qemu-img", "convert", "-f", "raw", "-O", kind, *words, path, made)
+        made.replace(path)
+    for action in guest.last:
         action(path)
     return path
 
@@ -200,7 +239,7 @@ def prove(group: list[Case], folder: Path) -> None:
     """A defect breaks its rule and no other but the related; benign twins break nothing."""
     first = group[0]
     changes = [change for case in group for change in case.changes]
-    findings = check(make(folder / "disk.raw", first.family, *changes), first.target)
+    findings = check(make(folder / "disk.img", first.family, *changes), first.target, **dict(first.known))
     found = broken(findings)
     shown = "\n".join(f"{each.rule} {each.subject}: {each.evidence}" for some in found.values() for each in some)
     expected = {first.rule, *first.related} if first.broken else set()
