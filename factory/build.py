@@ -251,7 +251,13 @@ def _manifest(
             "build_id": workspace.build_id,
             "key": plan.key,
             "architecture": recipe.architecture,
-            "recipe": {"name": recipe.name, "version": recipe.version, "digest": plan.digest, "file": recipe.file.name},
+            "recipe": {
+                "name": recipe.name,
+                "version": recipe.version,
+                "digest": plan.digest,
+                "file": recipe.file.name,
+                "description": recipe.description,
+            },
             "base": {
                 "name": base.name,
                 "kind": base.kind,
@@ -275,6 +281,7 @@ def _manifest(
                 "compression": info.compression,
             },
             "targets": tuple(target.name for target in plan.targets),
+            "requirements": dict(recipe.requirements),
             "findings": Summary.of(findings),
             "boots": tuple(boots),
             "boot_test": options.boot_test if boots else "none",

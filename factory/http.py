@@ -159,10 +159,12 @@ def exchange(
     *,
     headers: Mapping[str, str],
     body: bytes | None = None,
+    seconds: float = READ_SECONDS,
     failure: type[FactoryError] = BuildError,
 ) -> Answer:
     """Send exactly one request and read its answer, whatever its status: nothing is sent again, no redirect followed.
 
+    *seconds* is the longest silence.
     Only https, and http to a loopback address, which no proxy sees. Raises Unanswered.
     """
     import requests
@@ -194,7 +196,7 @@ def exchange(
                 auth=AsGiven(),
                 stream=True,
                 allow_redirects=False,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=(CONNECT_SECONDS, seconds),
                 verify=ca_bundle(),
             ) as response:
                 content = response.raw.read(LONGEST_ANSWER, decode_content=True)

@@ -57,6 +57,7 @@ class RecipeEntry(Model):
     version: str
     digest: Digest
     file: str = ""
+    description: str = ""
 
 
 class BaseEntry(Model):
@@ -139,6 +140,22 @@ class BootEntry(Model):
     console: str = Field("", description="the file with what the guest's serial console printed")
 
 
+class PublicationEntry(Model):
+    """Where the image was published, without any URL that would let it be fetched."""
+
+    target: str
+    name: str = Field("", description="the name of the image in the cloud")
+    id: str = Field("", description="the cloud's id of it; empty when it was uploaded only")
+    status: str = Field("", description="the cloud's word for how far it is")
+    how: str = Field("", description="imported, adopted (an earlier run began it) or skipped (it was there)")
+    api: str = ""
+    endpoint: str = Field("", description="the object storage; empty when nothing had to be uploaded")
+    bucket: str = ""
+    key: str = ""
+    sha256: Digest
+    moment: Moment
+
+
 class Manifest(Model):
     """``manifest.json``: how an image came to be."""
 
@@ -159,12 +176,16 @@ class Manifest(Model):
     packages: tuple[PackageEntry, ...] = ()
     image: ImageEntry
     targets: tuple[str, ...] = ()
+    requirements: dict[str, NonNegativeInt] = Field(
+        default_factory=dict, description="the least a machine needs: vcpus, and memory and disk in bytes"
+    )
     findings: Summary = Field(default_factory=lambda: Summary.model_validate({}))
     boots: tuple[BootEntry, ...] = ()
     boot_test: Literal["full", "quick", "none"] = Field("none", description="how much was booted")
     properties: dict[str, str] = Field(
         default_factory=dict, description="what the recipe says of itself, for catalogues"
     )
+    publication: PublicationEntry | None = Field(None, description="where it was published last; null when nowhere")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

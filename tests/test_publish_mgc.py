@@ -78,6 +78,12 @@ def test_neither_url_nor_key_is_ever_shown_or_written(scene: Scene, tmp_path: Pa
     assert all((path.stat().st_mode & 0o077) == 0 for path in (tmp_path / "state" / "publications").iterdir())
 
 
+def test_a_long_description_of_the_recipe_is_cut(scene: Scene) -> None:
+    scene.bring(description="word " * 60)
+    assert scene.sent()["description"] == ("word " * 40)[:197].rstrip() + "..."
+    assert scene.cloud.broken == []
+
+
 # Waiting
 
 
@@ -296,6 +302,29 @@ def test_after_a_failed_import_the_name_is_told_as_taken_by_it(scene: Scene) -> 
     error = failing(scene)
     assert error.cause == "An earlier import under this name failed."[:-1]
     assert scene.cloud.count("POST") == 1
+
+
+def test_a_failed_import_of_ours_is_deleted_when_that_is_asked_for(scene: Scene) -> None:
+    scene.cloud.end = "importing_error"
+    failing(scene)
+    scene.cloud.end = ""
+    brought = scene.bring(replace(QUIET, delete_failed=True), sha256="0" * 64)
+    assert (brought.status, brought.how) == ("active", "imported")
+    assert scene.cloud.count("DELETE") == 1
+    assert sorted(image.statuses[0] for image in scene.cloud.images.values()) == ["active", "deleted"]
+
+
+@pytest.mark.parametrize("status", ["error", "active", "deleting_error"])
+def test_an_image_of_others_is_never_deleted(scene: Scene, status: str) -> None:
+    scene.cloud.add("web-1-0", status)
+    failing(scene, replace(QUIET, delete_failed=True))
+    assert scene.cloud.count("DELETE") == 0
+
+
+def test_an_active_image_of_ours_is_never_deleted(scene: Scene) -> None:
+    scene.bring()
+    failing(scene, replace(QUIET, delete_failed=True))
+    assert scene.cloud.count("DELETE") == 0
 
 
 def test_an_import_of_other_bytes_is_not_taken_up(scene: Scene) -> None:

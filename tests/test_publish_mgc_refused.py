@@ -48,7 +48,6 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         (Wishes(disk=3), {}, "write --disk 4"),
         (Wishes(), {"architecture": "aarch64"}, "only x86_64"),
         (Wishes(), {"format": "raw"}, "only qcow2"),
-        (Wishes(), {"description": "y" * 300}, "300 characters"),
     ],
 )
 def test_what_the_cloud_would_refuse_is_refused_here(

@@ -24,6 +24,7 @@ from factory.cli import (
     images,  # noqa: F401
     kept,  # noqa: F401
     presign,  # noqa: F401
+    publish,  # noqa: F401
     recipes,  # noqa: F401
     test,  # noqa: F401
 )

@@ -65,10 +65,11 @@ def of_manifest(document: Manifest, folder: Path) -> Artefact:
         architecture=document.architecture,
         build_id=document.build_id,
         digest=document.recipe.digest,
-        description=getattr(document.recipe, "description", ""),
+        description=document.recipe.description,
         uefi=not boots or "uefi" in boots,
         bios=not boots or "bios" in boots,
         properties=document.properties,
+        requirements=document.requirements,
         folder=folder,
     )
 

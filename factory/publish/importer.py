@@ -35,6 +35,7 @@ class Wishes:
     memory: int = 0
     disk: int = 0
     if_exists: Literal["fail", "skip"] = "fail"
+    delete_failed: bool = False  # an image of this name that we began and the cloud could not import
     wait: float = LONGEST_WAIT  # 0: not at all
 
 
@@ -61,6 +62,9 @@ class Preparation(Protocol):
 
     def describe(self, url: str) -> str:
         """What would be sent, for people, with *url* in its place. Sends nothing."""
+
+    def check_place(self, url: str) -> None:
+        """Raise PublishError unless the cloud can read from the host of *url*. Sends nothing."""
 
     def as_dict(self, url: str) -> dict[str, Any]:
         """The same as data."""

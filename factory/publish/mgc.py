@@ -17,7 +17,7 @@ from factory.errors import FactoryError, PublishError, UsageError
 from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_images import ACTIVE, ENDED, CustomImage, Images, passing
+from factory.publish.mgc_images import ACTIVE, ENDED, FAILED, CustomImage, Images, deletion, passing
 from factory.publish.mgc_place import Place, api_key, check_store, place
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
 from factory.publish.publications import Publication
@@ -109,7 +109,7 @@ class MagaluImport:
         """Ask the cloud to fetch *url* and wait until the image is active."""
         self.console.redact(url.secret)
         self._check_url(url)
-        with self.console.stage("ask") as stage, publications.alone(self.place.url, self.name, self.console):
+        with self.console.stage("request") as stage, publications.alone(self.place.url, self.name, self.console):
             found = self._look()  # another run may have been quicker
             if found is None:
                 record = Publication(
@@ -145,11 +145,15 @@ class MagaluImport:
         if known and known.unfinished and self._ours(taken) and taken.status not in ENDED:
             return taken, "adopted"
         same = bool(known and known.id == taken.id)
+        if taken.status in FAILED and self.wishes.delete_failed and publications.by_id(taken.id):
+            self._delete(taken)
+            return None
         if taken.status in ENDED:
             raise PublishError(
                 f"the name {self.name} is taken by the image {taken.id}, whose status is {taken.status}{taken.trace}",
                 cause="An earlier import under this name failed" if same else ENDED[taken.status],
-                hint="Delete that image, or choose another --name",
+                hint=f"Choose another --name, or delete that image: {deletion(taken.id)}, or --delete-failed "
+                "if it was this host that asked for it",
                 code="publish.name-taken",
             )
         if self.wishes.if_exists == "skip":
@@ -161,7 +165,22 @@ class MagaluImport:
         raise PublishError(
             f"the name {self.name} is taken by the image {taken.id} ({taken.status}){taken.trace}",
             cause="An earlier run imported these very bytes" if same else "Names are unique within a tenant",
-            hint="Choose another --name or --version, delete that image, or take it as it is with --if-exists skip",
+            hint="Choose another --name or --version, take it as it is with --if-exists skip, or delete it: "
+            + deletion(taken.id),
+            code="publish.name-taken",
+        )
+
+    def _delete(self, image: CustomImage) -> None:
+        """Delete *image* and wait until its name is free."""
+        self.console.say(f"Deleting the image {image.id}, whose import under this name failed ({image.status})")
+        self.images.delete(image.id)
+        for number in range(ARRIVAL_TRIES):
+            if self.images.find(self.name) is None:
+                return
+            time.sleep(mgc_images.pause_before(number, PublishError("")))
+        raise PublishError(
+            f"the name {self.name} is still taken by the image {image.id}, which was deleted",
+            hint="Wait a while and run the same command again",
             code="publish.name-taken",
         )
 

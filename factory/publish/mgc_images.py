@@ -37,6 +37,7 @@ ENDED = {
 }
 """Statuses that never become active. Three public lists of them disagree, so any other may mean anything."""
 
+FAILED = ("error", "importing_error", "invalid_image")  # of an import; such an image is of no use to anybody
 PAGE = 50  # images asked for at once
 TRIES = 6
 PAUSE = 0.5  # seconds before the second try; doubles
@@ -44,6 +45,7 @@ LONGEST_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 300.0  # seconds, whatever the service says
 POLL = 1.0  # seconds between the first two looks; grows by half each time
 LONGEST_POLL = 30.0
+READ_SECONDS = 30.0  # longest silence of the service; it may need longer for a POST
 OUTAGE = 900.0  # seconds without an answer while waiting, after which it gives up
 SETTLING = 60.0  # seconds in which a new image may not be found yet
 
@@ -193,8 +195,8 @@ class Images:
             raise PublishError(
                 f"the image {found.id} ({found.name}) is {found.status}: {ENDED[found.status]}{found.trace}",
                 cause=f"Magalu Cloud says: {found.words}" if found.words else "Magalu Cloud gives no reason",
-                hint="'factory check IMAGE --target mgc' looks at the file; the image keeps its name taken "
-                "until it is deleted",
+                hint="'factory check IMAGE --target mgc' looks at the file; the image keeps its name taken until it is "
+                f"deleted: --delete-failed, or {deletion(found.id)}",
                 code="publish.import-failed",
             )
         if found.status not in (ACTIVE, *WAITING) and found.status not in strange:
@@ -234,8 +236,14 @@ class Images:
             self.place.images + path,
             headers=headers,
             body=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+            seconds=http.READ_SECONDS if method == "POST" else READ_SECONDS,
             failure=PublishError,
         )
+
+
+def deletion(image: str) -> str:
+    """How people delete the image by hand."""
+    return f"'mgc vm images custom delete --id {image}'"
 
 
 def pause_before(number: int, error: FactoryError) -> float:

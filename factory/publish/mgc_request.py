@@ -95,7 +95,7 @@ def request_for(artefact: Artefact, wishes: Wishes, recommended: Requirements | 
     request = ImageRequest(
         name=wishes.name or default_name(artefact),
         requirements=Requirements(wishes.vcpus or least.vcpu, wishes.memory or least.ram, wishes.disk or least.disk),
-        description=wishes.description or artefact.description,
+        description=wishes.description or shortened(artefact.description),
         version=wishes.version or artefact.version,
         uefi=wishes.uefi or (artefact.uefi and not artefact.bios),
         architecture=ARCHITECTURES.get(artefact.architecture, artefact.architecture),
@@ -114,6 +114,12 @@ def request_for(artefact: Artefact, wishes: Wishes, recommended: Requirements | 
 def gigabytes(size: int) -> int:
     """*size* in bytes as the cloud counts: whole GB (of 2^30 bytes), rounded up."""
     return -(-size // GIB)
+
+
+def shortened(description: str) -> str:
+    """A recipe's *description*, cut at the cloud's limit: a recipe may say more than this cloud takes."""
+    text = " ".join(description.split())
+    return text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 3].rstrip() + "..."
 
 
 def default_name(artefact: Artefact) -> str:

@@ -60,8 +60,7 @@ class Store:
         return self._folder(artefact) + _plain(artefact.image.name)
 
     def _folder(self, artefact: Artefact) -> str:
-        name, version = _plain(artefact.name), _plain(artefact.version or "unversioned")
-        return f"{self._bucket.settings.prefix}{name}/{version}/{artefact.sha256[:16]}/"
+        return _folder(self._bucket.settings.prefix, artefact)
 
     def find(self, artefact: Artefact) -> StoredObject | None:
         """The object with exactly these bytes, if it is there."""
@@ -181,6 +180,25 @@ class Store:
             yield
         except Refusal as refusal:
             raise self._bucket.error(refusal, doing) from refusal
+
+
+def address_of(transport: Transport, artefact: Artefact, *, without_bucket: str = "") -> str:
+    """Where the image would lie, as an address without its signature. Sends nothing and needs no credentials.
+
+    Raises UsageError when a setting is missing or wrong; *without_bucket* stands for a bucket that is not named.
+    """
+    found = store_settings.of(transport, without_bucket=without_bucket)
+    endpoint = found.endpoint or f"https://s3.{found.region or 'us-east-1'}.amazonaws.com"
+    key = _folder(found.prefix, artefact) + _plain(artefact.image.name)
+    if found.addressing == "virtual":
+        scheme, _, host = endpoint.partition("://")
+        return f"{scheme}://{found.bucket}.{host}/{key}"
+    return f"{endpoint}/{found.bucket}/{key}"
+
+
+def _folder(prefix: str, artefact: Artefact) -> str:
+    name, version = _plain(artefact.name), _plain(artefact.version or "unversioned")
+    return f"{prefix}{name}/{version}/{artefact.sha256[:16]}/"
 
 
 class Present:

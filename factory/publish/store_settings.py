@@ -35,8 +35,11 @@ class StoreSettings:
     secret: str = field(default="", repr=False)
 
 
-def of(transport: Transport) -> StoreSettings:
-    """The settings for *transport*. Raises UsageError for one that is missing or wrong."""
+def of(transport: Transport, *, without_bucket: str = "") -> StoreSettings:
+    """The settings for *transport*. Raises UsageError for one that is missing or wrong.
+
+    *without_bucket* stands for the bucket when none is named, where nothing will be sent.
+    """
     region = settings.value("FACTORY_S3_REGION") or transport.region
     if region and not _REGION.fullmatch(region):
         raise _wrong("FACTORY_S3_REGION", region, "Write it as the store does, such as br-se1")
@@ -45,7 +48,7 @@ def of(transport: Transport) -> StoreSettings:
     return StoreSettings(
         endpoint=_endpoint(endpoint),
         region=region,
-        bucket=_bucket(transport),
+        bucket=_bucket(transport, without_bucket),
         prefix=_prefix(),
         addressing=_one_of("FACTORY_S3_ADDRESSING", ADDRESSING) or transport.addressing,
         storage_class=settings.value("FACTORY_S3_STORAGE_CLASS"),
@@ -73,8 +76,10 @@ def _endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
-def _bucket(transport: Transport) -> str:
+def _bucket(transport: Transport, without: str) -> str:
     found = settings.setting("FACTORY_S3_BUCKET")
+    if not found.value and without:
+        return without
     if not found.value:
         raise UsageError(
             "no bucket is named to put the image in",

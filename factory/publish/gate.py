@@ -1,0 +1,63 @@
+"""What may be published: an image whose rules hold. A build was checked when it was made, any other file is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factory import image_format, targets
+from factory.errors import ImageRefused
+from factory.findings import Finding
+from factory.manifest import read_manifest
+from factory.publish import Artefact, artefacts
+
+if TYPE_CHECKING:
+    from factory.console import Console
+
+
+def artefact_of(name: str, output: Path, console: Console) -> Artefact:
+    """The artefact that *name* means: an image file, a build directory, a build id, or a recipe for its latest build.
+
+    Raises UsageError when there is none, ImageRefused when it is no disk image or its build refused it.
+    """
+    place = artefacts.find(name, output)
+    if place.is_dir():
+        manifest = read_manifest(place)
+        if manifest.findings.fail:
+            raise ImageRefused(
+                f"the build in {place} is not published, because {manifest.findings.fail} of its findings refuse it",
+                hint="Mend the recipe and build it again; findings.json says more",
+            )
+        if not manifest.boots:
+            console.warn(f"The build in {place} was made without a boot test")
+    else:
+        image_format.detect(place, failure=ImageRefused, shown=str(place))
+    with console.stage("digest") as stage:
+        return artefacts.of(place, stage)
+
+
+def check(artefact: Artefact, target: str, console: Console) -> None:
+    """Look at the image by the rules of *target*, unless it comes from a build that did. Raises ImageRefused."""
+    if artefact.folder and target in read_manifest(artefact.folder).targets:
+        return
+    from factory.checking import check as look
+
+    with console.stage("check") as stage:
+        findings = look(artefact.image, targets.load(target))
+        broken = [finding for finding in findings if finding.status == "fail"]
+        stage.note(f"{len(broken)} of {len(findings)} findings refuse it" if broken else f"{len(findings)} findings")
+    for finding in findings:
+        if finding.status == "warn":
+            console.warn(f"{finding.rule}, {finding.subject}: {_first_line(finding)}")
+    if broken:
+        raise ImageRefused(
+            f"{artefact.image.name} is not published, because {len(broken)} of {len(findings)} findings refuse it: "
+            + ", ".join(dict.fromkeys(finding.rule for finding in broken)),
+            cause=f"{broken[0].rule}, {broken[0].subject}: {_first_line(broken[0])}",
+            hint=broken[0].fix or f"'factory check {artefact.image} --target {target}' says more",
+            output="\n".join(f"{each.rule} ({each.subject}): {each.evidence[:300]}" for each in broken[:10]),
+        )
+
+
+def _first_line(finding: Finding) -> str:
+    return finding.evidence.partition("\n")[0][:300]

@@ -1,0 +1,177 @@
+"""The order of a publication: check, look for the name, upload, verify, sign, probe, import, tell of it.
+
+``factory publish`` runs all of it; a build that publishes uploads while it tests, and goes on at :func:`conclude`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from factory import files, settings
+from factory.errors import UsageError
+from factory.manifest import MANIFEST, PublicationEntry, read_manifest
+from factory.manifest import write as write_manifest
+from factory.publish import (
+    Artefact,
+    PresignedUrl,
+    Store,
+    StoredObject,
+    artefacts,
+    gate,
+    publications,
+    signing,
+    transport,
+)
+from factory.publish.importer import Brought, Preparation, Wishes
+from factory.publish.signing import LIFE
+from factory.publish.store import address_of, open_store
+
+if TYPE_CHECKING:
+    from factory.console import Console
+    from factory.publish.transport import Transport
+
+NO_BUCKET = "BUCKET"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What came of it. *url* is None when nothing was signed; *stored* is None when nothing had to be uploaded."""
+
+    brought: Brought
+    stored: StoredObject | None = None
+    url: PresignedUrl | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A dry run: what would be sent, for people and as data."""
+
+    text: str
+    data: dict[str, Any]
+
+
+def publish(
+    artefact: Artefact, target: str, wishes: Wishes, console: Console, *, life: int = LIFE, url_file: Path | None = None
+) -> Published:
+    """Publish *artefact*. Raises UsageError, ImageRefused and PublishError."""
+    preparation, way = _prepared(artefact, target, wishes, console)
+    preparation.check_place(address_of(way, artefact))
+    store = open_store(way, console)
+    brought = preparation.before_upload()
+    if brought is None:
+        with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
+            stored = upload.commit()
+        return conclude(store, stored, artefact, preparation, console, life=life, url_file=url_file)
+    there = store.find(artefact) if brought.how == "adopted" else None
+    tell(artefact, brought, there)
+    if there is not None:  # the run that uploaded it did not come so far
+        _beside(store, artefact, there)
+    return Published(brought, there)
+
+
+def conclude(
+    store: Store,
+    stored: StoredObject,
+    artefact: Artefact,
+    preparation: Preparation,
+    console: Console,
+    *,
+    life: int = LIFE,
+    url_file: Path | None = None,
+) -> Published:
+    """What follows the upload: the URL, the import, the manifest, what lies beside the image, and the pointer last."""
+    with console.stage("sign") as stage:
+        url = signing.signed(store, stored, artefact, life)
+        stage.note(f"until {url.expires:%Y-%m-%dT%H:%M:%SZ}" + (f", {url.note}" if url.note else ""))
+    if url_file is not None:
+        signing.write(url_file, url)
+    brought = preparation.bring(stored, url)
+    tell(artefact, brought, stored)
+    _beside(store, artefact, stored)
+    return Published(brought, stored, url)
+
+
+def plan(
+    artefact: Artefact, target: str, wishes: Wishes, console: Console, *, life: int = LIFE, show_url: bool = False
+) -> Planned:
+    """What :func:`publish` would send. Uploads nothing and calls nobody; *show_url* signs, which needs credentials."""
+    preparation, way = _prepared(artefact, target, wishes, console)
+    if not settings.value("FACTORY_S3_BUCKET"):
+        console.warn(f"FACTORY_S3_BUCKET is not set: {NO_BUCKET} stands for it")
+    address = address_of(way, artefact, without_bucket=NO_BUCKET)
+    preparation.check_place(address)
+    url = f"{address}?***"
+    if show_url:
+        store = open_store(way, console)
+        unseen = StoredObject("", "", "", store.key(artefact), artefact.size, artefact.sha256)
+        url = store.presign(unseen, life).secret
+    return Planned(preparation.describe(url), preparation.as_dict(url))
+
+
+def resume(image: str, target: str, wishes: Wishes, console: Console) -> Published:
+    """Wait for an import that was begun, by the cloud's id of the image. Raises UsageError and PublishError."""
+    record = publications.by_id(image)
+    module = _importer(transport.load(target or (record.target if record else "mgc")))
+    if not hasattr(module, "resume"):
+        raise UsageError(
+            f"target {target} has no imports to wait for", hint="Name another --target", code="usage.target"
+        )
+    brought: Brought = module.resume(image, wishes, console)
+    if record and record.folder and Path(record.folder, MANIFEST).is_file():
+        _note(Path(record.folder), brought, record.sha256, record.endpoint, record.bucket, record.key)
+    return Published(brought)
+
+
+def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> Preparation:
+    """The import of *artefact*, with every field looked at and nothing sent. Raises UsageError."""
+    way = transport.load(target)
+    prepared: Preparation = _importer(way).prepare(artefact, wishes, way, console)
+    return prepared
+
+
+def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None) -> None:
+    """Write the publication into the manifest of the build, and its checksum beside it."""
+    if artefact.folder is not None:
+        place = (stored.endpoint, stored.bucket, stored.key) if stored else ("", "", "")
+        _note(artefact.folder, brought, artefact.sha256, *place)
+
+
+def _prepared(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> tuple[Preparation, Transport]:
+    """Fields first, because that takes no time; then the rules; a file of another format is for them to refuse."""
+    prepare(replace(artefact, format="qcow2"), target, wishes, console)
+    gate.check(artefact, target, console)
+    return prepare(artefact, target, wishes, console), transport.load(target)
+
+
+def _importer(way: Transport) -> ModuleType:
+    return importlib.import_module(f"factory.publish.{way.importer}")
+
+
+def _beside(store: Store, artefact: Artefact, stored: StoredObject) -> None:
+    """Manifest, findings and checksums go up beside the image; the pointer flips last."""
+    store.put_beside(artefact, artefacts.documents(artefact))
+    store.point(artefact, stored)
+
+
+def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: str, key: str) -> None:
+    manifest = read_manifest(folder)
+    entry = PublicationEntry(
+        target=brought.target,
+        name=brought.name,
+        id=brought.id,
+        status=brought.status,
+        how=brought.how,
+        api=brought.api,
+        endpoint=endpoint,
+        bucket=bucket,
+        key=key,
+        sha256=sha256,
+        moment=datetime.now(UTC),
+    )
+    write_manifest(folder / MANIFEST, manifest.model_copy(update={"publication": entry}))
+    files.write_sums(folder, {manifest.image.file: manifest.image.sha256})
