@@ -19,7 +19,9 @@ LEASES = (
     "/var/db/dhcpcd/*",
     "/var/lib/NetworkManager/*.lease",
     "/var/lib/NetworkManager/internal-*",
-    "/var/lib/wicked/lease-*",
+    "/etc/dhcpcd.duid",
+    "/etc/dhcpcd.secret",
+    "/var/lib/wicked/*",
     "/var/lib/systemd/network/*",
 )
 # What writes the file that /etc/resolv.conf is a link to.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import below
 from factory.reading import cloud_init
 
@@ -24,8 +24,6 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for part in looked.disk.partitions():
         if part.filesystem and part.filesystem.label.lower() in LABELS:
             yield Problem("image", f"partition {part.number} has the label {part.filesystem.label} of a seed")
-    if not settings.program:
-        raise NotApplicable("cloud-init is not installed")
     sources = settings.get("datasource")
     for name, source in sources.items() if isinstance(sources, dict) else ():
         for key in SETTINGS if isinstance(source, dict) else ():

@@ -33,7 +33,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     other = [path for pattern in GROWROOT for path in image.glob(pattern)]
     kind = _root_kind(looked)
     tools = next((paths for name, paths in RESIZE.items() if kind.startswith(name)), ())
-    if tools and not any(map(image.exists, tools)):
+    if not tools:
+        yield Problem("image", f"the root file system is {kind or 'of an unknown kind'}, which nothing grows")
+    elif not any(map(image.exists, tools)):
         yield Problem("image", f"the root file system is {kind}, and none of {', '.join(tools)} is there")
     if not any(map(image.exists, GROWPART)) and not other:
         yield Problem("image", f"there is no {GROWPART[0]}, no growroot and no definition for systemd-repart")

@@ -37,8 +37,8 @@ _OLD = re.compile(rf"{_KEY}:(\s|$)")
 class Datasources:
     """*settings*: the list in cloud-init's settings, None when there is none. *seen*: what ds-identify takes from it.
 
-    *seen* is None when it would look for every cloud, or when there is no ds-identify (*script* is empty). The places
-    are ``path:line: text``.
+    *seen* is None when it would look for every cloud. *script* is ds-identify; without one, what a new one would take.
+    The places are ``path:line: text``.
     """
 
     script: str
@@ -72,13 +72,11 @@ def read(image: Image) -> Datasources:
     own = None if _KEY not in settings.settings else tuple(_words(listed))
     script = next((path for path in SCRIPTS if image.stat(path, follow=True)), "")
     seen, seen_place, multi_line = None, "", ""
-    if script:
-        old = "get_single_line_flow_sequence" not in (text(image, script) or "")
-        for place, value in _lines(settings, old):
-            seen_place = place
-            words = _shell_list(value)
-            seen = words or None
-            multi_line = place if _broken(value) else ""
+    old = bool(script) and "get_single_line_flow_sequence" not in (text(image, script) or "")
+    for place, value in _lines(settings, old):
+        seen_place = place
+        seen = _shell_list(value) or None
+        multi_line = place if _broken(value) else ""
     return Datasources(script, own, settings.place(_KEY) if own is not None else "", seen, seen_place, multi_line)
 
 

@@ -44,9 +44,8 @@ class Interface:
     @property
     def one_name(self) -> str:
         """The name of the only card that it is for, empty when it is for several or any."""
-        if self.physical and len(self.names) == 1 and not re.search(r"[*?\[]", self.names[0]):
-            return self.names[0]
-        return ""
+        one = self.kind == "ethernet" and self.physical and len(self.names) == 1
+        return self.names[0] if one and not re.search(r"[*?\[]", self.names[0]) else ""
 
     def covers(self, name: str) -> bool:
         """Whether a card called *name* is meant, as far as its name tells."""

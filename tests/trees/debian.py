@@ -51,7 +51,6 @@ def files() -> dict[str, Content]:
         "/usr/bin/growpart": "#!/bin/sh\n",
         "/usr/sbin/resize2fs": program(),
         "/usr/sbin/sfdisk": program(),
-        "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
         "/etc/network/interfaces.d": folder(),
         "/usr/lib/cloud-init/ds-identify": file(b"#!/bin/sh\nget_single_line_flow_sequence() { :; }\n", 0o755),
         "/etc/cloud/cloud.cfg": CLOUD_CFG,
@@ -90,7 +89,7 @@ menuentry 'Debian GNU/Linux' --class debian {{
         "/usr/share/zoneinfo/Etc/UTC": "TZif2",
         "/etc/localtime": link("/usr/share/zoneinfo/Etc/UTC"),
         "/etc/default/locale": "LANG=C.UTF-8\n",
-        "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource-directory /run/network/interfaces.d\n",
+        "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
     }
     return found
 
