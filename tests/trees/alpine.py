@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guest_tree import Content, file, folder, link
-from tests.trees.common import ESP_UUID, ROOT_UUID, account_files, program
+from tests.trees.common import DRIVERS, ESP_UUID, ROOT_UUID, account_files, initramfs, kernel_files, program
 from tests.trees.debian import CLOUD_CFG
 
 KERNEL = "6.6.20-0-virt"
@@ -45,15 +45,7 @@ def files() -> dict[str, Content]:
         .replace("ssh_svcname: ssh", "ssh_svcname: sshd"),
         "/etc/network/interfaces": "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n",
         "/boot/vmlinuz-virt": b"MZ" + bytes(510),
-        "/boot/initramfs-virt": b"070701",
-        f"/boot/config-{KERNEL}": "".join(
-            f"CONFIG_{name}=y\n" for name in ("VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_NET", "SCSI_VIRTIO", "EXT4_FS")
-        ),
-        f"/lib/modules/{KERNEL}/modules.dep": "",
-        f"/lib/modules/{KERNEL}/modules.builtin": "".join(
-            f"kernel/drivers/{name}.ko\n"
-            for name in ("virtio/virtio_pci", "block/virtio_blk", "net/virtio_net", "scsi/virtio_scsi")
-        ),
+        "/boot/initramfs-virt": initramfs(KERNEL, maker="mkinitfs"),
         "/boot/extlinux.conf": f"DEFAULT virt\nTIMEOUT 10\nLABEL virt\n  MENU LABEL Linux virt\n  LINUX vmlinuz-virt\n"
         f"  INITRD initramfs-virt\n  APPEND {OPTIONS}\n",
         "/etc/mkinitfs/mkinitfs.conf": 'features="base ext4 keymap kms mmc nvme scsi usb virtio"\n',
@@ -67,6 +59,7 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("/usr/share/zoneinfo/UTC"),
         "/etc/inittab": "::sysinit:/sbin/openrc sysinit\nttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n",
     }
+    found |= kernel_files(KERNEL, built_in=DRIVERS, folder="/lib/modules")
     for level, services in {
         "boot": ("networking", "cloud-init-local"),
         "default": ("sshd", "cloud-init", "cloud-config", "cloud-final"),

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import struct
 
+from tests.boot_files import initramfs
 from tests.guest_tree import Content, file, link
+
+__all__ = [
+    "DRIVERS",
+    "ESP_UUID",
+    "ROOT_UUID",
+    "account_files",
+    "elf",
+    "enabled",
+    "initramfs",
+    "kernel_files",
+    "program",
+]
 
 ROOT_UUID = "6c1e4a3e-7d0a-4f4c-9f55-0f0b9a3c1d11"
 ESP_UUID = "1A2B-3C4D"
+DRIVERS = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net", "sd_mod")
 
 
 def elf(machine: int = 62) -> bytes:
@@ -55,6 +69,21 @@ def enabled(unit: str, *wanted_by: str, folder: str = "/usr/lib/systemd/system",
     for other in wanted_by:
         found[f"/etc/systemd/system/{other}.wants/{unit}"] = link(f"{folder}/{unit}")
     return found
+
+
+def kernel_files(
+    release: str, *, modules: tuple[str, ...] = (), built_in: tuple[str, ...] = (), folder: str = "/usr/lib/modules"
+) -> dict[str, Content]:
+    """What a kernel's package puts beside the kernel itself; ext4 is always built in."""
+    names = {"virtio_scsi": "SCSI_VIRTIO", "sd_mod": "BLK_DEV_SD", "ext4": "EXT4_FS"}
+    options = dict.fromkeys(("ext4", *built_in), "y") | dict.fromkeys(modules, "m")
+    return {
+        f"/boot/config-{release}": "".join(
+            f"CONFIG_{names.get(name, name.upper())}={value}\n" for name, value in options.items()
+        ),
+        f"{folder}/{release}/modules.dep": "".join(f"kernel/drivers/{name}.ko:\n" for name in modules),
+        f"{folder}/{release}/modules.builtin": "".join(f"kernel/drivers/{name}.ko\n" for name in ("ext4", *built_in)),
+    }
 
 
 def _text(lines: list[str]) -> bytes:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.guest_tree import Content, file, folder, link
-from tests.trees.common import ESP_UUID, ROOT_UUID, account_files, enabled, program
+from tests.trees.common import (
+    DRIVERS,
+    ESP_UUID,
+    ROOT_UUID,
+    account_files,
+    enabled,
+    initramfs,
+    kernel_files,
+    program,
+)
 
 KERNEL = "6.1.0-18-cloud-amd64"
 OPTIONS = f"root=UUID={ROOT_UUID} ro console=tty0 console=ttyS0,115200n8"
@@ -62,15 +71,7 @@ def files() -> dict[str, Content]:
         found |= enabled(unit, "cloud-init.target", folder=SYSTEM)
     found |= {
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initrd.img-{KERNEL}": b"070701",
-        f"/boot/config-{KERNEL}": "".join(
-            f"CONFIG_{name}=y\n" for name in ("VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_NET", "SCSI_VIRTIO", "EXT4_FS")
-        ),
-        f"/usr/lib/modules/{KERNEL}/modules.dep": "",
-        f"/usr/lib/modules/{KERNEL}/modules.builtin": "".join(
-            f"kernel/drivers/{name}.ko\n"
-            for name in ("virtio/virtio_pci", "block/virtio_blk", "net/virtio_net", "scsi/virtio_scsi")
-        ),
+        f"/boot/initrd.img-{KERNEL}": initramfs(KERNEL, *DRIVERS, maker="initramfs-tools"),
         "/vmlinuz": link(f"boot/vmlinuz-{KERNEL}"),
         "/initrd.img": link(f"boot/initrd.img-{KERNEL}"),
         "/etc/default/grub": 'GRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200n8"\n',
@@ -91,6 +92,7 @@ menuentry 'Debian GNU/Linux' --class debian {{
         "/etc/default/locale": "LANG=C.UTF-8\n",
         "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
     }
+    found |= kernel_files(KERNEL, modules=DRIVERS)
     return found
 
 

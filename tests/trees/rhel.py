@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.guest_tree import Content, file, folder, link
-from tests.trees.common import ESP_UUID, ROOT_UUID, account_files, enabled, program
+from tests.trees.common import (
+    DRIVERS,
+    ESP_UUID,
+    ROOT_UUID,
+    account_files,
+    enabled,
+    initramfs,
+    kernel_files,
+    program,
+)
 from tests.trees.debian import CLOUD_CFG
 
 KERNEL = "5.14.0-427.13.1.el9_4.x86_64"
@@ -74,15 +83,7 @@ def files() -> dict[str, Content]:
         "/etc/NetworkManager/NetworkManager.conf": "[main]\nplugins=keyfile\n",
         "/etc/NetworkManager/system-connections": folder(0o700),
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initramfs-{KERNEL}.img": b"070701",
-        f"/boot/config-{KERNEL}": "".join(
-            f"CONFIG_{name}=y\n" for name in ("VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_NET", "SCSI_VIRTIO", "EXT4_FS")
-        ),
-        f"/usr/lib/modules/{KERNEL}/modules.dep": "",
-        f"/usr/lib/modules/{KERNEL}/modules.builtin": "".join(
-            f"kernel/drivers/{name}.ko\n"
-            for name in ("virtio/virtio_pci", "block/virtio_blk", "net/virtio_net", "scsi/virtio_scsi")
-        ),
+        f"/boot/initramfs-{KERNEL}.img": initramfs(KERNEL, *DRIVERS, maker="dracut"),
         f"/boot/loader/entries/{MACHINE}-{KERNEL}.conf": f"title Rocky Linux ({KERNEL})\nversion {KERNEL}\n"
         f"linux /boot/vmlinuz-{KERNEL}\ninitrd /boot/initramfs-{KERNEL}.img\noptions {OPTIONS}\n",
         "/boot/grub2/grub.cfg": "insmod blscfg\nblscfg\n",
@@ -97,4 +98,5 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),
         "/etc/locale.conf": "LANG=C.UTF-8\n",
     }
+    found |= kernel_files(KERNEL, modules=DRIVERS)
     return found

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.guest_tree import Content, file, folder, link
-from tests.trees.common import ESP_UUID, ROOT_UUID, account_files, enabled, program
+from tests.trees.common import (
+    DRIVERS,
+    ESP_UUID,
+    ROOT_UUID,
+    account_files,
+    enabled,
+    initramfs,
+    kernel_files,
+    program,
+)
 from tests.trees.debian import CLOUD_CFG
 
 KERNEL = "5.14.21-150500.55.52-default"
@@ -69,15 +78,7 @@ def files() -> dict[str, Content]:
         "/etc/sysconfig/network/config": "",
         "/etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n",
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initrd-{KERNEL}": b"070701",
-        f"/boot/config-{KERNEL}": "".join(
-            f"CONFIG_{name}=y\n" for name in ("VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_NET", "SCSI_VIRTIO", "EXT4_FS")
-        ),
-        f"/usr/lib/modules/{KERNEL}/modules.dep": "",
-        f"/usr/lib/modules/{KERNEL}/modules.builtin": "".join(
-            f"kernel/drivers/{name}.ko\n"
-            for name in ("virtio/virtio_pci", "block/virtio_blk", "net/virtio_net", "scsi/virtio_scsi")
-        ),
+        f"/boot/initrd-{KERNEL}": initramfs(KERNEL, *DRIVERS, maker="dracut"),
         "/boot/grub2/grub.cfg": f"""menuentry 'openSUSE Leap 15.5' --class opensuse {{
 \tsearch --no-floppy --fs-uuid --set=root {ROOT_UUID}
 \tlinux\t/boot/vmlinuz-{KERNEL} {OPTIONS}
@@ -94,4 +95,5 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),
         "/etc/locale.conf": "LANG=C.UTF-8\n",
     }
+    found |= kernel_files(KERNEL, modules=DRIVERS)
     return found
