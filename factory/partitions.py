@@ -116,6 +116,8 @@ def identify(pread: Pread, start: int, size: int) -> FileSystem | None:
                 return FileSystem("vfat", label, serial, not dirty, "it is marked as not unmounted" if dirty else "")
         if head[3:11] == b"NTFS    ":
             return FileSystem("ntfs", "", head[72:80][::-1].hex().upper())
+    if head[4086:4095] in (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND") or head[4086:4096] == b"LINHIB0001":
+        return FileSystem("swsuspend", _text(head[1052:1068]), _uuid(head[1036:1052]))
     if head[4086:4096] in (b"SWAPSPACE2", b"SWAP-SPACE"):
         return FileSystem("swap", _text(head[1052:1068]), _uuid(head[1036:1052]))
     for sector in range(0, 2048, 512):

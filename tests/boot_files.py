@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import sqlite3
 import struct
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 MICROCODE = "kernel/x86/microcode/GenuineIntel.bin"
 VIRTIO = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net")
@@ -82,14 +82,13 @@ def rpm_header(name: str, version: str = "1.0", release: str = "1.el9") -> bytes
     return struct.pack(">II", 3, len(data)) + index + data
 
 
-def rpm_sqlite(path: Path, *names: str) -> bytes:
-    """rpm's database in SQLite with *names*; *path* is a file to make it in."""
-    path.unlink(missing_ok=True)
-    with sqlite3.connect(path) as database:
+def rpm_sqlite(*names: str) -> bytes:
+    """rpm's database in SQLite with *names*."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
         database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)")
         database.executemany("INSERT INTO Packages (blob) VALUES (?)", [(rpm_header(name),) for name in names])
-    database.close()
-    return path.read_bytes()
+        database.commit()
+        return database.serialize()
 
 
 def rpm_ndb(*names: str) -> bytes:

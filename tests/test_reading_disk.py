@@ -69,7 +69,7 @@ def test_packages_of_apk_and_of_nothing(tmp_path: Path) -> None:
 
 
 def test_packages_of_rpm(tmp_path: Path) -> None:
-    content = rpm_sqlite(tmp_path / "db", "bash", "gpg-pubkey", "WALinuxAgent")
+    content = rpm_sqlite("bash", "gpg-pubkey", "WALinuxAgent")
     for path in ("/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"):
         found = packages.read(guest(tmp_path / path[1:4], {path: content}))
         assert found.system == "rpm" and dict(found.installed) == {"bash": "1.0-1.el9", "WALinuxAgent": "1.0-1.el9"}

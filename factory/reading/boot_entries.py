@@ -63,7 +63,8 @@ class BootEntry:
 class BootEntries:
     """All *entries*, the configuration *files* they are from, and what those refer to in vain (*missing*).
 
-    *timeouts* has, for each platform of GRUB and for extlinux, the seconds until the default starts; -1 is never.
+    *timeouts* has, for each platform of GRUB and for extlinux, the seconds until the default starts; -1 is never. A
+    configuration of GRUB that sets none is not in it.
     """
 
     entries: tuple[BootEntry, ...] = ()
@@ -132,8 +133,8 @@ class _Found:
         for index, (_, _, _, entry) in enumerate(shown_entries):
             self._add(entry, default=index == chosen)
         seconds = menu.variables.get("timeout", "")
-        if menu.entries or menu.bls:
-            self._timeouts[f"grub {menu.platform}"] = float(seconds) if seconds.lstrip("-").isdigit() else -1.0
+        if (menu.entries or menu.bls) and seconds.lstrip("-").isdigit():
+            self._timeouts[f"grub {menu.platform}"] = max(float(seconds), -1.0)
 
     def add_extlinux(self, place: Place) -> None:
         menu = extlinux.menu(self._image, place.path, place.partition)
@@ -156,7 +157,7 @@ class _Found:
             if entry.kernel:
                 self._add(made, default=entry.label == (default or labels[0]))
         if menu.entries:
-            waits = menu.timeout or (-1.0 if menu.prompt or wanted.endswith(".c32") else 0.0)
+            waits = menu.timeout or (-1.0 if menu.prompt else 0.0)
             self._timeouts["extlinux"] = waits
 
     def add_systemd_boot(self, folder: str, partition: int) -> None:

@@ -66,6 +66,22 @@ def read(image: Image) -> Devices:
     return Devices({tag: frozenset(found - {""}) for tag, found in values.items()}, lvm=lvm)
 
 
+def partition(image: Image, source: str) -> int | None:
+    """The number of the partition that an id such as ``UUID=...`` stands for; None when it is none, or is not there."""
+    tag, value = tagged(source)
+    for part in image.partitions():
+        system = part.filesystem
+        known = {
+            "UUID": system.uuid.lower() if system else "",
+            "LABEL": system.label if system else "",
+            "PARTUUID": part.uuid.lower(),
+            "PARTLABEL": part.name,
+        }.get(tag)
+        if known and known == value:
+            return part.number
+    return None
+
+
 def tagged(source: str) -> tuple[str, str]:
     """``("UUID", "...")`` of ``UUID=...`` or ``/dev/disk/by-uuid/...``; nothing of any other source."""
     tag, separator, value = source.partition("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.boot_files import rpm_ndb
 from tests.guest_tree import Content, file, folder, link
 from tests.trees.common import (
     DRIVERS,
@@ -88,6 +89,7 @@ def files() -> dict[str, Content]:
         "/etc/default/grub": "GRUB_TIMEOUT=1\n"
         'GRUB_CMDLINE_LINUX_DEFAULT="console=tty0 console=ttyS0,115200 net.ifnames=0"\n',
         "/etc/dracut.conf.d/generic.conf": 'hostonly="no"\n',
+        "/usr/lib/sysimage/rpm/Packages.db": rpm_ndb("openssh", "cloud-init", "growpart", "kernel-default"),
         "/etc/zypp/repos.d/repo-oss.repo": "[repo-oss]\nname=Main\nenabled=1\n"
         "baseurl=https://download.opensuse.org/distribution/leap/15.5/repo/oss/\n",
         "/etc/sudoers": file(b"root ALL=(ALL) ALL\n#includedir /etc/sudoers.d\n", 0o440),

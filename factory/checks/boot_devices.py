@@ -1,0 +1,105 @@
+"""Devices needed at boot: root= of every entry and the lines of fstab name what is really on this disk, by an id.
+
+A name such as /dev/sda1 changes with the machine; an id that is not there makes the boot wait, or end, where it is
+needed. What fstab marks nofail or noauto is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.checks import Looked, Note, Problem, Rule
+from factory.inspection import Image
+from factory.leftovers import text
+from factory.reading import boot_entries, devices, fstab, grub_defaults
+from factory.reading.boot_entries import BootEntry
+from factory.reading.devices import Devices
+from factory.reading.fstab import Mount
+
+_PSEUDO = (
+    "tmpfs proc sysfs devtmpfs devpts cgroup cgroup2 debugfs tracefs bpf configfs securityfs pstore ramfs hugetlbfs"
+)
+_REMOTE = "nfs nfs4 cifs smb3 smbfs 9p virtiofs vboxsf vmhgfs fuse.vmhgfs-fuse prl_fs ceph glusterfs lustre"
+_OTHERS = "mqueue binfmt_misc autofs overlay efivarfs fusectl fuse.sshfs fuse.glusterfs"
+_NO_DEVICE = frozenset(f"{_PSEUDO} {_REMOTE} {_OTHERS}".split())
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    disk = looked.know(devices.read)
+    entries = looked.know(boot_entries.read).entries
+    for entry in entries:
+        yield from _root(looked.image, disk, entry)
+    lines = [line for line in looked.know(fstab.read) if _names_a_device(line)]
+    for line in lines:
+        yield from _fstab(looked.image, disk, line)
+    yield from _crypttab(looked.image, disk)
+    yield from _next_update(looked.image, disk)
+    yield Note(f"root= of {len(entries)} boot entries and {len(lines)} lines of {fstab.PATH} name what is on the disk")
+
+
+def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
+    named = [value for value in entry.option("root") if value]
+    if not named:
+        if "root=" not in " ".join(entry.options) and not entry.option("ostree"):
+            yield Problem(entry.path, f"{entry.evidence}: no root= tells which file system to boot")
+        return
+    root = named[-1]
+    kind = disk.judge(root)
+    if kind == "name":
+        yield Problem(entry.path, f"{entry.evidence}: root={root} is a name that changes with the machine")
+    elif kind == "missing":
+        yield Problem(entry.path, f"{entry.evidence}: root={root} is not on this disk; {disk.inventory(root)}")
+    elif kind == "there":
+        number = devices.partition(image, root)
+        own = image.mounts()["/"]
+        if number is not None and own is not None and number != own:
+            yield Problem(
+                entry.path, f"{entry.evidence}: root={root} is partition {number}, and the system is on {own}"
+            )
+
+
+def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
+    if not line.needed:
+        return
+    kind = disk.judge(line.source)
+    if kind == "missing":
+        yield Problem(fstab.PATH, f"{line.evidence}: not on this disk; {disk.inventory(line.source)}")
+    elif kind == "name":
+        yield Problem(fstab.PATH, f"{line.evidence}: a name that changes with the machine")
+    elif line.kind == "swap" and line.source.startswith("/") and not line.source.startswith("/dev/"):
+        if not image.exists(line.source):
+            yield Problem(fstab.PATH, f"{line.evidence}: there is no such file")
+    elif line.place == "/" and kind == "there":
+        number = devices.partition(image, line.source)
+        own = image.mounts()["/"]
+        if number is not None and own is not None and number != own:
+            yield Problem(fstab.PATH, f"{line.evidence}: that is partition {number}, and the system is on {own}")
+
+
+def _crypttab(image: Image, disk: Devices) -> Iterator[Problem]:
+    path = "/etc/crypttab"
+    for number, line in enumerate((text(image, path) or "").splitlines(), 1):
+        fields = line.split()
+        if len(fields) < 2 or fields[0].startswith("#") or {"noauto", "nofail"} & set("".join(fields[3:]).split(",")):
+            continue
+        if disk.judge(fields[1]) in ("missing", "name"):
+            yield Problem(path, f"{path}:{number}: {' '.join(fields[:2])}: not on this disk by an id")
+
+
+def _next_update(image: Image, disk: Devices) -> Iterator[Problem]:
+    """What writes such a name at the next update of the kernel."""
+    for name, setting in grub_defaults.read(image).items():
+        if name == "GRUB_DISABLE_LINUX_UUID" and setting.value == "true":
+            yield Problem(
+                setting.path, f"{setting.evidence}: the next update of the menu writes device names", warn=True
+            )
+        if name not in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT", "cmdline"):
+            continue
+        for option in setting.options:
+            key, _, value = option.partition("=")
+            if key in ("root", "resume") and disk.judge(value) in ("missing", "name"):
+                yield Problem(setting.path, f"{setting.evidence}: {option} goes into the next boot entry", warn=True)
+
+
+def _names_a_device(line: Mount) -> bool:
+    return line.kind not in _NO_DEVICE and not {"bind", "rbind"} & set(line.options)

@@ -1,0 +1,47 @@
+"""Boot menu: it goes on by itself, soon, with an entry that exists, and GRUB's notes tell of no failed boot.
+
+*seconds* is the longest wait. A menu that waits for ever, or asks for a password, never boots in a cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.leftovers import text
+from factory.reading import boot_entries
+
+_SIZE = 1024  # bytes of a grubenv
+_NOTES = ("recordfail", "next_entry", "prev_saved_entry", "boot_indeterminate")
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    longest = float(rule.parameters.get("seconds", 5))
+    found = looked.know(boot_entries.read)
+    if not found.files:
+        raise NotApplicable("no configuration of a boot loader was found")
+    for name, seconds in found.timeouts.items():
+        if seconds < 0:
+            yield Problem("image", f"the menu of {name} waits for ever")
+        elif seconds > longest:
+            yield Problem("image", f"the menu of {name} waits {seconds:g} s, more than {longest:g} s", warn=True)
+    for missing in found.missing:
+        if missing.what.startswith("default entry"):
+            where = f"{missing.path}:{missing.line}: {missing.what}"
+            yield Problem(missing.path, f"{where} is not in the menu, so another one boots", warn=True)
+    for entry in found.entries:
+        if entry.default and entry.protected:
+            yield Problem(entry.path, f"{entry.path}:{entry.line}: the default entry asks for a password")
+    for path, variables in looked.know(boot_entries.environment).items():
+        for note in _NOTES:
+            if variables.get(note) and not (note == "boot_indeterminate" and variables[note] == "0"):
+                line = _line(text(looked.image, path) or "", note)
+                yield Problem(path, f"{path}:{line}: {note}={variables[note][:60]}", warn=True)
+        stat = looked.image.stat(path, follow=True)
+        if stat and stat.size != _SIZE:
+            yield Problem(path, f"{path}: {stat.size} bytes, and GRUB writes only to one of {_SIZE}", warn=True)
+    yield Note(", ".join(f"{name}: {seconds:g} s" for name, seconds in found.timeouts.items()) or "no menu")
+
+
+def _line(content: str, name: str) -> int:
+    return next((number for number, line in enumerate(content.splitlines(), 1) if line.startswith(f"{name}=")), 0)

@@ -1,0 +1,177 @@
+"""Rules about boot entries, kernels, initramfs and the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.boot_files import bzimage, cpio
+from tests.rule_images import (
+    Case,
+    append,
+    benign,
+    cases,
+    defect,
+    edit,
+    esp,
+    folder,
+    link,
+    prove,
+    remove,
+    replace,
+    write,
+)
+from tests.trees import alpine, debian, rhel, suse
+from tests.trees.common import DRIVERS, ROOT_UUID, initramfs, kernel_files
+
+GRUB = "/boot/grub/grub.cfg"
+GRUB2 = "/boot/grub2/grub.cfg"
+BLS = f"/boot/loader/entries/{rhel.MACHINE}-{rhel.KERNEL}.conf"
+INITRD = f"/boot/initrd.img-{debian.KERNEL}"
+OLD = "6.1.0-13-cloud-amd64"
+OTHER = "0b1c2d3e-0000-4000-8000-000000000001"
+BUILDER = "0123456789abcdef0123456789abcdef"
+
+
+def entry(release: str, options: str = debian.OPTIONS, title: str = "second") -> str:
+    """A further entry of GRUB's menu."""
+    return (
+        f"menuentry '{title}' {{\n\tlinux /boot/vmlinuz-{release} {options}\n\tinitrd /boot/initrd.img-{release}\n}}\n"
+    )
+
+
+def kernel(release: str, *drivers: str, modules: tuple[str, ...] = DRIVERS) -> list:  # type: ignore[type-arg]
+    """Changes that install a second kernel of Debian, whose initramfs holds *drivers*."""
+    files = {
+        f"/boot/vmlinuz-{release}": b"MZ" + bytes(510),
+        f"/boot/initrd.img-{release}": initramfs(release, *drivers),
+    }
+    changes = [write(path, content) for path, content in files.items()]
+    for path, content in kernel_files(release, modules=modules).items():
+        assert isinstance(content, str)
+        changes.append(write(path, content))
+    return changes
+
+
+def grubenv(**variables: str) -> bytes:
+    text = "# GRUB Environment Block\n" + "".join(f"{name}={value}\n" for name, value in variables.items())
+    return text.encode().ljust(1024, b"#")
+
+
+CASES = [
+    # GEN-G02: kernels and initramfs
+    defect("GEN-G02", "debian", remove(INITRD)),
+    defect("GEN-G02", "debian", remove(f"/boot/vmlinuz-{debian.KERNEL}"), related=("GEN-G03", "GEN-F14")),
+    defect("GEN-G02", "debian", append(GRUB, entry(OLD))),
+    defect("GEN-G02", "debian", remove(GRUB)),
+    defect("GEN-G02", "rhel", edit(BLS, lambda text: text.replace("vmlinuz-", "vmlinuz-gone-")), related=("GEN-F14",)),
+    defect("GEN-G02", "rhel", remove(BLS)),
+    defect("GEN-G02", "suse", remove(f"/boot/initrd-{suse.KERNEL}")),
+    defect("GEN-G02", "alpine", replace("/boot/extlinux.conf", "INITRD initramfs-virt", "INITRD initramfs-lts")),
+    defect("GEN-G02", "debian", replace(GRUB, ROOT_UUID + "\n", OTHER + "\n")),
+    benign("GEN-G02", "debian", append(GRUB, "# menuentry 'old' { linux /boot/vmlinuz-old }\n")),
+    benign("GEN-G02", "debian", append(GRUB, "menuentry 'setup' { fwsetup }\nmenuentry 'mem' { linux16 /boot/memtest }\n")),
+    benign("GEN-G02", "debian", replace(GRUB, f"/boot/vmlinuz-{debian.KERNEL} ", "/vmlinuz ")),
+    benign("GEN-G02", "rhel", append(BLS, "grub_users $grub_users\ngrub_arg --unrestricted\n")),
+    benign("GEN-G02", "alpine", append("/boot/extlinux.conf", "#LABEL lts\n#  LINUX vmlinuz-lts\n")),
+    # GEN-G03: drivers
+    *(defect("GEN-G03", "debian", write(INITRD, initramfs(debian.KERNEL, *(d for d in DRIVERS if d != gone))))
+      for gone in ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod")),
+    defect("GEN-G03", "debian", append(GRUB, entry(OLD)), *kernel(OLD, "ahci", "sd_mod")),
+    defect("GEN-G03", "debian", *kernel("6.1.0-13-amd64", "virtio_blk")),
+    defect("GEN-G03", "debian", write(INITRD, b"not an initramfs"), related=("BT04",)),
+    defect("GEN-G03", "debian", edit(f"/usr/lib/modules/{debian.KERNEL}/modules.dep",
+                                     lambda text: text.replace("virtio_net", "e1000")),
+           write(INITRD, initramfs(debian.KERNEL, *(d for d in DRIVERS if d != "virtio_net")))),
+    defect("GEN-G03", "debian", edit(f"/usr/lib/modules/{debian.KERNEL}/modules.builtin", lambda text: "")),
+    defect("GEN-G03", "rhel", write(f"/boot/initramfs-{rhel.KERNEL}.img",
+                                    initramfs(rhel.KERNEL, "virtio_blk", "virtio_pci", maker="dracut"))),
+    defect("GEN-G03", "suse", write(f"/boot/initrd-{suse.KERNEL}", initramfs(suse.KERNEL, "vmw_pvscsi", "sd_mod",
+                                                                             maker="dracut"))),
+    defect("GEN-G03", "alpine", edit(f"/lib/modules/{alpine.KERNEL}/modules.builtin",
+                                     lambda text: text.replace("virtio_blk", "nvme"))),
+    benign("GEN-G03", "debian", write(INITRD, initramfs(debian.KERNEL, *DRIVERS, kind="xz"))),
+    benign("GEN-G03", "suse", write(f"/boot/initrd-{suse.KERNEL}", cpio({"init": b"x"})),
+           edit(f"/usr/lib/modules/{suse.KERNEL}/modules.builtin",
+                lambda text: text + "".join(f"kernel/drivers/{name.replace('_', '-')}.ko\n" for name in DRIVERS))),
+    benign("GEN-G03", "alpine", write("/boot/vmlinuz-virt", bzimage(alpine.KERNEL))),
+    benign("GEN-G03", "debian", folder("/usr/lib/modules/5.10.0-20-amd64/updates")),
+    # GEN-G04: a generic initramfs
+    defect("GEN-G04", "debian", replace("/etc/initramfs-tools/initramfs.conf", "MODULES=most", "MODULES=dep")),
+    defect("GEN-G04", "debian", write("/etc/initramfs-tools/conf.d/driver-policy", "# by the installer\nMODULES=dep\n")),
+    defect("GEN-G04", "rhel", remove("/etc/dracut.conf.d/generic.conf"),
+           write("/usr/lib/dracut/dracut.conf.d/01-dist.conf", 'hostonly="yes"\n')),
+    defect("GEN-G04", "alpine", replace("/etc/mkinitfs/mkinitfs.conf", " virtio", "")),
+    benign("GEN-G04", "debian", append("/etc/initramfs-tools/initramfs.conf", "# MODULES=dep would be smaller\n")),
+    benign("GEN-G04", "rhel", write("/usr/lib/dracut/dracut.conf.d/01-dist.conf", 'hostonly="yes"\n')),
+    # GEN-G05: the serial console
+    defect("GEN-G05", "debian", replace(GRUB, " console=ttyS0,115200n8", "")),
+    defect("GEN-G05", "debian", append(GRUB, entry(debian.KERNEL, debian.OPTIONS.replace("ttyS0", "ttyS1")))),
+    defect("GEN-G05", "rhel", replace(BLS, "console=ttyS0,115200n8", "console=hvc0")),
+    defect("GEN-G05", "alpine", replace("/boot/extlinux.conf", "console=ttyS0", "consoles=ttyS0")),
+    benign("GEN-G05", "debian", replace(GRUB, "console=tty0 console=ttyS0,115200n8", "console=ttyS0 console=tty0")),
+    benign("GEN-G05", "suse", append(GRUB2, f"menuentry 'x (recovery mode)' {{ linux /boot/vmlinuz-{suse.KERNEL} "
+                                            f"root=UUID={ROOT_UUID} single; initrd /boot/initrd-{suse.KERNEL}; }}\n")),
+    # BT09: the menu
+    defect("BT09", "debian", append(GRUB, "set timeout=-1\n")),
+    defect("BT09", "debian", append(GRUB, "set timeout=30\n")),
+    defect("BT09", "debian", write("/boot/grub/grubenv", grubenv(recordfail="1"))),
+    defect("BT09", "debian", write("/boot/grub/grubenv", grubenv()[:500])),
+    defect("BT09", "rhel", edit(GRUB2, lambda text: 'load_env\nset default="${saved_entry}"\n' + text),
+           write("/boot/grub2/grubenv", grubenv(saved_entry=f"{BUILDER}-5.14.0-362.el9.x86_64"))),
+    defect("BT09", "debian", edit(GRUB, lambda text: 'set superusers="root"\npassword_pbkdf2 root grub.x\n' + text)),
+    benign("BT09", "debian", write("/boot/grub/grubenv", grubenv(saved_entry="0")), append(GRUB, "set timeout=5\n")),
+    benign("BT09", "rhel", edit(GRUB2, lambda text: 'load_env\nset default="${saved_entry}"\nset timeout=1\n' + text),
+           write("/boot/grub2/grubenv", grubenv(saved_entry=f"{rhel.MACHINE}-{rhel.KERNEL}", boot_indeterminate="0"))),
+    # BT10: GRUB's disk
+    defect("BT10", "debian", write("/var/cache/debconf/config.dat",
+                                   "Name: grub-pc/install_devices\nTemplate: grub-pc/install_devices\n"
+                                   "Value: /dev/disk/by-id/ata-QEMU_HARDDISK_QM00001\nOwners: grub-pc\nFlags: seen\n")),
+    defect("BT10", "debian", write("/boot/grub/device.map", "(hd0)\t/dev/disk/by-id/ata-QEMU_HARDDISK\n")),
+    benign("BT10", "debian", write("/var/cache/debconf/config.dat",
+                                   "Name: grub-pc/install_devices\nTemplate: grub-pc/install_devices\nValue: \n\n"
+                                   "Name: x/device\nTemplate: x\nValue: /dev/sda\n")),
+    # BT12: arguments
+    *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} ")) for word in
+      ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p", "init=/bin/bash", "single",
+       "rd.break", "systemd.machine_id=" + BUILDER, "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off")),
+    defect("BT12", "debian", replace("/etc/default/grub", 'LINUX="', 'LINUX="autoinstall ')),
+    defect("BT12", "rhel", replace(BLS, " ro ", " ro systemd.unit=rescue.target ")),
+    benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash net.ifnames=0 init_on_alloc=1 ")),
+    benign("BT12", "debian", append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} single", "recovery mode"))),
+    # ID03: names of entries
+    defect("ID03", "rhel", remove(BLS), write(BLS.replace(rhel.MACHINE, BUILDER), str(rhel.files()[BLS]))),
+    benign("ID03", "rhel", write("/etc/kernel/entry-token", BUILDER + "\n"), remove(BLS),
+           write(BLS.replace(rhel.MACHINE, BUILDER), str(rhel.files()[BLS])), alone=True),
+    benign("ID03", "rhel", folder("/boot/loader/entries.old")),
+    # BT16: kernels
+    defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),
+    defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"), write(f"/usr/lib/modules/{OLD}/modules.dep", ""),
+           related=("GEN-G03",)),
+    benign("BT16", "debian", *kernel(OLD, *DRIVERS), append(GRUB, entry(OLD))),
+    # BT17: the state
+    defect("BT17", "debian", write("/etc/nologin", "maintenance\n")),
+    defect("BT17", "rhel", write("/.unconfigured", "")),
+    defect("BT17", "debian", link("/etc/systemd/system/default.target", "/usr/lib/systemd/system/rescue.target"),
+           write("/usr/lib/systemd/system/rescue.target", "[Unit]\n"),
+           related=("GEN-G09", "GEN-G18", "GEN-G08", "NET01", "SH02")),
+    defect("BT17", "suse", link("/etc/systemd/system/systemd-logind.service", "/dev/null")),
+    benign("BT17", "debian", write("/etc/nologin.txt", ""),
+           link("/etc/systemd/system/systemd-networkd-wait-online.service", "/dev/null")),
+    # BT18: encryption
+    defect("BT18", "debian", write("/etc/crypttab", f"root UUID={ROOT_UUID} none luks\n")),
+    benign("BT18", "debian", write("/etc/crypttab", "# <target name> <source device> <key file> <options>\n")),
+]  # fmt: skip
+STUB = "search.fs_uuid {} root hd0,gpt1\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
+CASES += [
+    defect("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ", "EFI/debian/grub.cfg": STUB.format(OTHER).encode()})),
+    benign("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510),
+                                     "EFI/debian/grub.cfg": STUB.format(ROOT_UUID).encode()})),
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", cases(CASES))
+def test_rule(group: list[Case], tmp_path: Path) -> None:
+    prove(group, tmp_path)

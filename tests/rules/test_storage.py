@@ -1,0 +1,74 @@
+"""Rules about what the system finds its disks by, what it mounts, and how it grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.boot_files import initramfs
+from tests.rule_images import Case, append, benign, cases, defect, prove, remove, replace, write
+from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry
+from tests.trees import debian
+from tests.trees.common import DRIVERS, ROOT_UUID
+
+FSTAB = "/etc/fstab"
+NEXT = "/etc/default/grub"
+
+CASES = [
+    # GEN-G06: devices needed at boot
+    defect("GEN-G06", "debian", replace(FSTAB, ROOT_UUID, OTHER)),
+    defect("GEN-G06", "debian", replace(GRUB, f"root=UUID={ROOT_UUID}", f"root=UUID={OTHER}")),
+    defect("GEN-G06", "debian", append(GRUB, entry(debian.KERNEL, "root=/dev/sda1 ro console=ttyS0"))),
+    defect("GEN-G06", "debian", append(FSTAB, f"UUID={OTHER} /data ext4 defaults 0 2\n")),
+    defect("GEN-G06", "debian", append(FSTAB, f"UUID={OTHER} none swap sw 0 0\n")),
+    defect("GEN-G06", "debian", append(FSTAB, "/dev/vdb1 /srv xfs defaults 0 2\n")),
+    defect("GEN-G06", "debian", append(FSTAB, "/swapfile none swap sw 0 0\n")),
+    defect("GEN-G06", "debian", replace(GRUB, f"root=UUID={ROOT_UUID}", "root=LABEL=ESP")),
+    defect("GEN-G06", "debian", replace(GRUB, f"root=UUID={ROOT_UUID} ", "")),
+    defect("GEN-G06", "debian", append(NEXT, 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX root=/dev/vda1"\n')),
+    defect("GEN-G06", "rhel", replace(BLS, f"root=UUID={ROOT_UUID}", "root=/dev/mapper/rl-root")),
+    defect("GEN-G06", "rhel", replace(BLS, f"root=UUID={ROOT_UUID}", "root=PARTUUID=00000000-01")),
+    defect("GEN-G06", "suse", replace(FSTAB, f"UUID={ROOT_UUID}", "/dev/disk/by-path/pci-0000:00:04.0-part1")),
+    defect("GEN-G06", "alpine", replace("/boot/extlinux.conf", f"root=UUID={ROOT_UUID}", "root=/dev/vda3")),
+    benign("GEN-G06", "debian", append(FSTAB, f"# UUID={OTHER} /old ext4 defaults 0 2\nUUID={OTHER} /d xfs nofail\n"
+                                              f"tmpfs /tmp tmpfs defaults 0 0\nUUID={OTHER} none swap sw,nofail 0 0\n"
+                                              "/dev/vdb /x ext4 noauto 0 0\n")),
+    benign("GEN-G06", "debian", replace(GRUB, f"root=UUID={ROOT_UUID}", "root=LABEL=root")),
+    benign("GEN-G06", "rhel", replace(FSTAB, f"UUID={ROOT_UUID}", f"/dev/disk/by-uuid/{ROOT_UUID}")),
+    benign("GEN-G06", "rhel", replace(BLS, ROOT_UUID, ROOT_UUID.upper())),
+    benign("GEN-G06", "suse", append(FSTAB, "PARTLABEL=root /mnt ext4 noauto 0 0\n")),
+    # GEN-G07: foreign mounts
+    *(defect("GEN-G07", "debian", append(FSTAB, f"{line}\n")) for line in (
+        "10.0.0.5:/export /mnt nfs defaults 0 0", "//files/share /mnt cifs credentials=/root/.c 0 0",
+        "vagrant /vagrant vboxsf uid=1000 0 0", "host0 /mnt 9p trans=virtio 0 0",
+        "/dev/sr0 /mnt iso9660 ro 0 0",
+        "/dev/disk/cloud/azure_resource-part1 /mnt auto defaults 0 2",
+        "/dev/vdb /mnt auto defaults,nofail,comment=cloudconfig 0 2")),
+    benign("GEN-G07", "debian", append(FSTAB, "10.0.0.5:/export /nfs nfs nofail,_netdev 0 0\n#h:/x /y nfs\n"
+                                              "/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n")),
+    # GEN-G17: growth
+    defect("GEN-G17", "debian", remove("/usr/bin/growpart")),
+    defect("GEN-G17", "debian", remove("/usr/sbin/sfdisk")),
+    defect("GEN-G17", "rhel", remove("/usr/sbin/resize2fs")),
+    defect("GEN-G17", "suse", write("/etc/growroot-disabled", "")),
+    defect("GEN-G17", "alpine", remove("/usr/bin/growpart")),
+    benign("GEN-G17", "debian", write("/usr/sbin/sgdisk", "x", 0o755), remove("/usr/sbin/sfdisk")),
+    # BT04: resume
+    defect("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"RESUME=UUID={OTHER}\n")),
+    defect("BT04", "debian", write(INITRD, initramfs(debian.KERNEL, *DRIVERS,
+                                                     more={"conf/conf.d/resume": f"RESUME=UUID={OTHER}\n".encode()}))),
+    defect("BT04", "rhel", replace(BLS, " ro ", f" ro resume=UUID={OTHER} ")),
+    defect("BT04", "debian", replace(GRUB, " ro ", " ro resume=/dev/sda5 ")),
+    benign("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"#RESUME=UUID={OTHER}\nRESUME=none\n")),
+    benign("BT04", "rhel", replace(BLS, " ro ", f" ro noresume resume=UUID={OTHER} ")),
+    # GEN-G42: free space
+    defect("GEN-G42", "debian", write("/srv/large", bytes(49 << 20))),
+    benign("GEN-G42", "debian", write("/srv/large", bytes(30 << 20)), alone=True),
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", cases(CASES))
+def test_rule(group: list[Case], tmp_path: Path) -> None:
+    prove(group, tmp_path)
