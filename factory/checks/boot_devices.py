@@ -59,7 +59,7 @@ def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
 
 
 def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
-    if not line.needed:
+    if not line.needed or line.source.startswith("/dev/sr") or line.kind == "iso9660":  # that is another rule's
         return
     kind = disk.judge(line.source)
     if kind == "missing":

@@ -66,7 +66,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
 
 def _builtin(image: Image, kernel: Kernel) -> frozenset[str]:
     """What is built in: as the kernel's own list says, or its configuration when there is no list."""
-    if kernel.builtin or not kernel.release:
+    if kernel.complete or not kernel.release:
         return kernel.builtin
     wanted = {*_OPTIONS, "virtio_pci", "virtio_blk", "virtio_net", "ext4", "xfs", "btrfs"}
     return frozenset(

@@ -39,7 +39,7 @@ class Devices:
         if _HARDWARE.fullmatch(source) or _ORIGIN.match(source):
             return "name"
         volume = mapper_name(source)
-        if volume and (self.lvm or not source.startswith("/dev/mapper/")):
+        if volume:
             if self.volumes is None:
                 return "there" if self.lvm else "missing"
             return "there" if volume in self.volumes else "missing"

@@ -37,6 +37,7 @@ class Kernel:
     builtin: frozenset[str]
     modules: frozenset[str]
     listed: bool
+    complete: bool = True  # the kernel's own list of what is built in was there
 
     @property
     def name(self) -> str:
@@ -80,7 +81,8 @@ def _kernel(
     builtin = _listed(image, f"{folder}/modules.builtin") if release in releases else frozenset()
     modules = _listed(image, f"{folder}/modules.dep") if release in releases else frozenset()
     there = tuple(each for each in initrds if each.there and "ucode" not in each.path)
-    return Kernel(release, file, there, builtin, modules, listed)
+    complete = release in releases and image.exists(f"{folder}/modules.builtin")
+    return Kernel(release, file, there, builtin, modules, listed, complete)
 
 
 def _release(image: Image, file: BootFile, releases: list[str]) -> str:
@@ -103,6 +105,8 @@ def _release(image: Image, file: BootFile, releases: list[str]) -> str:
     folder = file.path.rsplit("/", 2)[-2]  # /boot/TOKEN/RELEASE/linux
     if folder in releases:
         return folder
+    if suffix[:1].isdigit() and "rescue" not in suffix:
+        return suffix
     return releases[0] if len(releases) == 1 and not suffix else ""
 
 

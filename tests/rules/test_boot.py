@@ -61,17 +61,17 @@ def grubenv(**variables: str) -> bytes:
 
 CASES = [
     # GEN-G02: kernels and initramfs
-    defect("GEN-G02", "debian", remove(INITRD)),
+    defect("GEN-G02", "debian", remove(INITRD), related=("GEN-G03",)),
     defect("GEN-G02", "debian", remove(f"/boot/vmlinuz-{debian.KERNEL}"), related=("GEN-G03", "GEN-F14")),
     defect("GEN-G02", "debian", append(GRUB, entry(OLD))),
     defect("GEN-G02", "debian", remove(GRUB)),
     defect("GEN-G02", "rhel", edit(BLS, lambda text: text.replace("vmlinuz-", "vmlinuz-gone-")), related=("GEN-F14",)),
     defect("GEN-G02", "rhel", remove(BLS)),
-    defect("GEN-G02", "suse", remove(f"/boot/initrd-{suse.KERNEL}")),
+    defect("GEN-G02", "suse", remove(f"/boot/initrd-{suse.KERNEL}"), related=("GEN-G03",)),
     defect("GEN-G02", "alpine", replace("/boot/extlinux.conf", "INITRD initramfs-virt", "INITRD initramfs-lts")),
     defect("GEN-G02", "debian", replace(GRUB, ROOT_UUID + "\n", OTHER + "\n")),
     benign("GEN-G02", "debian", append(GRUB, "# menuentry 'old' { linux /boot/vmlinuz-old }\n")),
-    benign("GEN-G02", "debian", append(GRUB, "menuentry 'setup' { fwsetup }\nmenuentry 'mem' { linux16 /boot/memtest }\n")),
+    benign("GEN-G02", "debian", append(GRUB, "menuentry 'f' { fwsetup }\nmenuentry 'm' { linux16 /boot/memtest }\n")),
     benign("GEN-G02", "debian", replace(GRUB, f"/boot/vmlinuz-{debian.KERNEL} ", "/vmlinuz ")),
     benign("GEN-G02", "rhel", append(BLS, "grub_users $grub_users\ngrub_arg --unrestricted\n")),
     benign("GEN-G02", "alpine", append("/boot/extlinux.conf", "#LABEL lts\n#  LINUX vmlinuz-lts\n")),
@@ -99,7 +99,7 @@ CASES = [
     benign("GEN-G03", "debian", folder("/usr/lib/modules/5.10.0-20-amd64/updates")),
     # GEN-G04: a generic initramfs
     defect("GEN-G04", "debian", replace("/etc/initramfs-tools/initramfs.conf", "MODULES=most", "MODULES=dep")),
-    defect("GEN-G04", "debian", write("/etc/initramfs-tools/conf.d/driver-policy", "# by the installer\nMODULES=dep\n")),
+    defect("GEN-G04", "debian", write("/etc/initramfs-tools/conf.d/driver-policy", "# installer\nMODULES=dep\n")),
     defect("GEN-G04", "rhel", remove("/etc/dracut.conf.d/generic.conf"),
            write("/usr/lib/dracut/dracut.conf.d/01-dist.conf", 'hostonly="yes"\n')),
     defect("GEN-G04", "alpine", replace("/etc/mkinitfs/mkinitfs.conf", " virtio", "")),
@@ -147,8 +147,8 @@ CASES = [
     benign("ID03", "rhel", folder("/boot/loader/entries.old")),
     # BT16: kernels
     defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),
-    defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"), write(f"/usr/lib/modules/{OLD}/modules.dep", ""),
-           related=("GEN-G03",)),
+    defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"),
+           write(f"/usr/lib/modules/{OLD}/modules.dep", ""), related=("GEN-G03",)),
     benign("BT16", "debian", *kernel(OLD, *DRIVERS), append(GRUB, entry(OLD))),
     # BT17: the state
     defect("BT17", "debian", write("/etc/nologin", "maintenance\n")),
@@ -165,7 +165,8 @@ CASES = [
 ]  # fmt: skip
 STUB = "search.fs_uuid {} root hd0,gpt1\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
 CASES += [
-    defect("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ", "EFI/debian/grub.cfg": STUB.format(OTHER).encode()})),
+    defect("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510),
+                                     "EFI/debian/grub.cfg": STUB.format(OTHER).encode()})),
     benign("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510),
                                      "EFI/debian/grub.cfg": STUB.format(ROOT_UUID).encode()})),
 ]  # fmt: skip

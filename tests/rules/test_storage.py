@@ -63,8 +63,8 @@ CASES = [
     benign("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"#RESUME=UUID={OTHER}\nRESUME=none\n")),
     benign("BT04", "rhel", replace(BLS, " ro ", f" ro noresume resume=UUID={OTHER} ")),
     # GEN-G42: free space
-    defect("GEN-G42", "debian", write("/srv/large", bytes(49 << 20))),
-    benign("GEN-G42", "debian", write("/srv/large", bytes(30 << 20)), alone=True),
+    defect("GEN-G42", "debian", write("/srv/large", b"x" * (45 << 20))),
+    benign("GEN-G42", "debian", write("/srv/large", b"x" * (30 << 20)), alone=True),
 ]  # fmt: skip
 
 
