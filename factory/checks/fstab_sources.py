@@ -28,10 +28,7 @@ _OPTICAL = re.compile(r"/dev/(?:sr\d+|cdrom\d*|dvd|scd\d+|fd\d+)|(?:LABEL=|by-la
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     lines = looked.know(fstab.read)
     for line in lines:
-        if "comment=cloudconfig" in line.options or "x-systemd.requires=cloud-init.service" in line.options:
-            # Lines that cloud-init wrote for the build's disks; it writes its own on every new instance.
-            yield Problem(fstab.PATH, f"{line.evidence}: written by cloud-init for the build's machine")
-        elif not line.needed:
+        if not line.needed:
             continue
         elif line.kind in _SHARES:
             yield Problem(fstab.PATH, f"{line.evidence}: {_SHARES[line.kind]}")

@@ -1,4 +1,4 @@
-"""Rules about what the system finds its disks by, what it mounts, and how it grows."""
+"""Rules about what the system finds its disks by, what it mounts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot_files import initramfs
-from tests.rule_images import Case, append, benign, cases, defect, prove, remove, replace, write
+from tests.rule_images import Case, append, benign, cases, defect, prove, replace, write
 from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry
 from tests.trees import debian
 from tests.trees.common import DRIVERS, ROOT_UUID
@@ -43,17 +43,9 @@ CASES = [
         "10.0.0.5:/export /mnt nfs defaults 0 0", "//files/share /mnt cifs credentials=/root/.c 0 0",
         "vagrant /vagrant vboxsf uid=1000 0 0", "host0 /mnt 9p trans=virtio 0 0",
         "/dev/sr0 /mnt iso9660 ro 0 0",
-        "/dev/disk/cloud/azure_resource-part1 /mnt auto defaults 0 2",
-        "/dev/vdb /mnt auto defaults,nofail,comment=cloudconfig 0 2")),
+        "/dev/disk/cloud/azure_resource-part1 /mnt auto defaults 0 2")),
     benign("GEN-G07", "debian", append(FSTAB, "10.0.0.5:/export /nfs nfs nofail,_netdev 0 0\n#h:/x /y nfs\n"
                                               "/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n")),
-    # GEN-G17: growth
-    defect("GEN-G17", "debian", remove("/usr/bin/growpart")),
-    defect("GEN-G17", "debian", remove("/usr/sbin/sfdisk")),
-    defect("GEN-G17", "rhel", remove("/usr/sbin/resize2fs")),
-    defect("GEN-G17", "suse", write("/etc/growroot-disabled", "")),
-    defect("GEN-G17", "alpine", remove("/usr/bin/growpart")),
-    benign("GEN-G17", "debian", write("/usr/sbin/sgdisk", "x", 0o755), remove("/usr/sbin/sfdisk")),
     # BT04: resume
     defect("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"RESUME=UUID={OTHER}\n")),
     defect("BT04", "debian", write(INITRD, initramfs(debian.KERNEL, *DRIVERS,
