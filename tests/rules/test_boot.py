@@ -112,7 +112,7 @@ CASES = [
     defect("GEN-G05", "alpine", replace("/boot/extlinux.conf", "console=ttyS0", "consoles=ttyS0")),
     benign("GEN-G05", "debian", replace(GRUB, "console=tty0 console=ttyS0,115200n8", "console=ttyS0 console=tty0")),
     benign("GEN-G05", "suse", append(GRUB2, f"menuentry 'x (recovery mode)' {{ linux /boot/vmlinuz-{suse.KERNEL} "
-                                            f"root=UUID={ROOT_UUID} single; initrd /boot/initrd-{suse.KERNEL}; }}\n")),
+                                            f"{suse.OPTIONS.partition(' console')[0]} single; initrd /boot/initrd-{suse.KERNEL}; }}\n")),
     # BT09: the menu
     defect("BT09", "debian", append(GRUB, "set timeout=-1\n")),
     defect("BT09", "debian", append(GRUB, "set timeout=30\n")),
@@ -135,16 +135,13 @@ CASES = [
     # BT12: arguments
     *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} ")) for word in
       ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p", "init=/bin/bash", "single",
-       "rd.break", "systemd.machine_id=" + BUILDER, "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off")),
+       "rd.break", "systemd.machine_id=" + BUILDER)),
+    defect("BT12", "debian", replace(GRUB, " ro ", " ro ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off "),
+           related=("GEN-G23",)),
     defect("BT12", "debian", replace("/etc/default/grub", 'LINUX="', 'LINUX="autoinstall ')),
     defect("BT12", "rhel", replace(BLS, " ro ", " ro systemd.unit=rescue.target ")),
-    benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash net.ifnames=0 init_on_alloc=1 ")),
+    benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash init_on_alloc=1 ")),
     benign("BT12", "debian", append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} single", "recovery mode"))),
-    # ID03: names of entries
-    defect("ID03", "rhel", remove(BLS), write(BLS.replace(rhel.MACHINE, BUILDER), str(rhel.files()[BLS]))),
-    benign("ID03", "rhel", write("/etc/kernel/entry-token", BUILDER + "\n"), remove(BLS),
-           write(BLS.replace(rhel.MACHINE, BUILDER), str(rhel.files()[BLS])), alone=True),
-    benign("ID03", "rhel", folder("/boot/loader/entries.old")),
     # BT16: kernels
     defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),
     defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"),

@@ -53,7 +53,7 @@ def files() -> dict[str, Content]:
         "/etc/apk/world": "alpine-base\ncloud-init\nopenssh\nlinux-virt\n",
         "/lib/apk/db/installed": "".join(
             f"P:{name}\nV:1.0-r0\nA:x86_64\n\n"
-            for name in ("alpine-base", "cloud-init", "openssh-server", "linux-virt")
+            for name in ("alpine-base", "cloud-init", "openssh-server", "linux-virt", "qemu-guest-agent")
         ),
         "/usr/share/zoneinfo/UTC": "TZif2",
         "/etc/localtime": link("/usr/share/zoneinfo/UTC"),

@@ -83,7 +83,9 @@ menuentry 'Debian GNU/Linux' --class debian {{
 }}
 """,
         "/etc/initramfs-tools/initramfs.conf": "MODULES=most\nBUSYBOX=auto\n",
-        "/var/lib/dpkg/status": dpkg("openssh-server", "cloud-init", "cloud-guest-utils", "grub-pc-bin", "sudo"),
+        "/var/lib/dpkg/status": dpkg(
+            "openssh-server", "cloud-init", "cloud-guest-utils", "grub-pc-bin", "sudo", "qemu-guest-agent"
+        ),
         "/etc/apt/sources.list": "deb http://deb.debian.org/debian bookworm main\n",
         "/etc/sudoers": file(b"root ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n", 0o440),
         "/etc/timezone": "Etc/UTC\n",

@@ -91,7 +91,9 @@ def files() -> dict[str, Content]:
         "/etc/default/grub": 'GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200n8"\n'
         "GRUB_ENABLE_BLSCFG=true\n",
         "/etc/dracut.conf.d/generic.conf": 'hostonly="no"\n',
-        "/var/lib/rpm/rpmdb.sqlite": rpm_sqlite("openssh-server", "cloud-init", "cloud-utils-growpart", "kernel-core"),
+        "/var/lib/rpm/rpmdb.sqlite": rpm_sqlite(
+            "openssh-server", "cloud-init", "cloud-utils-growpart", "kernel-core", "qemu-guest-agent"
+        ),
         "/etc/selinux/config": "SELINUX=enforcing\nSELINUXTYPE=targeted\n",
         "/etc/yum.repos.d/rocky.repo": "[baseos]\nname=Rocky Linux 9 - BaseOS\n"
         "mirrorlist=https://mirrors.rockylinux.org/mirrorlist?arch=x86_64&repo=BaseOS-9\nenabled=1\n",

@@ -89,7 +89,9 @@ def files() -> dict[str, Content]:
         "/etc/default/grub": "GRUB_TIMEOUT=1\n"
         'GRUB_CMDLINE_LINUX_DEFAULT="console=tty0 console=ttyS0,115200 net.ifnames=0"\n',
         "/etc/dracut.conf.d/generic.conf": 'hostonly="no"\n',
-        "/usr/lib/sysimage/rpm/Packages.db": rpm_ndb("openssh", "cloud-init", "growpart", "kernel-default"),
+        "/usr/lib/sysimage/rpm/Packages.db": rpm_ndb(
+            "openssh", "cloud-init", "growpart", "kernel-default", "qemu-guest-agent"
+        ),
         "/etc/zypp/repos.d/repo-oss.repo": "[repo-oss]\nname=Main\nenabled=1\n"
         "baseurl=https://download.opensuse.org/distribution/leap/15.5/repo/oss/\n",
         "/etc/sudoers": file(b"root ALL=(ALL) ALL\n#includedir /etc/sudoers.d\n", 0o440),

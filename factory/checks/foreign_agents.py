@@ -1,0 +1,42 @@
+"""Agents of other clouds: none is installed, as a package, as a snap or by hand.
+
+*agents* has, for each origin, the names of packages and snaps (patterns) and the paths of files; the origins in
+*own* are the target's, and welcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from factory.checks import Looked, Note, Problem, Rule
+from factory.reading import packages
+
+
+def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
+    own = rule.parameters.get("own", ())
+    origins: dict[str, dict[str, Any]] = rule.parameters["agents"]
+    found = looked.know(packages.read)
+    told = 0
+    for origin, agents in origins.items():
+        if origin in own:
+            continue
+        names = [name for name in found.installed if _any(name, agents.get("packages", ()))]
+        for name in names:
+            yield Problem(name, f"{found.evidence(name)}: {origin}")
+        for snap in found.snaps:
+            if _any(snap, agents.get("snaps", ())):
+                yield Problem(snap, f"/var/lib/snapd/snaps: {snap}: {origin}")
+                told += 1
+        # What a package of its own has put there was told with it.
+        if not names:
+            for pattern in agents.get("files", ()):
+                for path in looked.image.glob(pattern):
+                    yield Problem(path, f"{path}: {origin}")
+        told += len(names)
+    yield Note(f"{len(found.installed)} packages and {len(found.snaps)} snaps, none of them such an agent")
+
+
+def _any(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
