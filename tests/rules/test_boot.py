@@ -59,6 +59,11 @@ def grubenv(**variables: str) -> bytes:
     return text.encode().ljust(1024, b"#")
 
 
+RECOVERY = f"""menuentry 'x (recovery mode)' {{
+linux /boot/vmlinuz-{suse.KERNEL} {suse.OPTIONS.replace("console=ttyS0,115200", "single")}
+initrd /boot/initrd-{suse.KERNEL}
+}}
+"""
 CASES = [
     # GEN-G02: kernels and initramfs
     defect("GEN-G02", "debian", remove(INITRD), related=("GEN-G03",)),
@@ -111,8 +116,7 @@ CASES = [
     defect("GEN-G05", "rhel", replace(BLS, "console=ttyS0,115200n8", "console=hvc0")),
     defect("GEN-G05", "alpine", replace("/boot/extlinux.conf", "console=ttyS0", "consoles=ttyS0")),
     benign("GEN-G05", "debian", replace(GRUB, "console=tty0 console=ttyS0,115200n8", "console=ttyS0 console=tty0")),
-    benign("GEN-G05", "suse", append(GRUB2, f"menuentry 'x (recovery mode)' {{ linux /boot/vmlinuz-{suse.KERNEL} "
-                                            f"{suse.OPTIONS.partition(' console')[0]} single; initrd /boot/initrd-{suse.KERNEL}; }}\n")),
+    benign("GEN-G05", "suse", append(GRUB2, RECOVERY)),
     # BT09: the menu
     defect("BT09", "debian", append(GRUB, "set timeout=-1\n")),
     defect("BT09", "debian", append(GRUB, "set timeout=30\n")),
