@@ -6,13 +6,12 @@ Ubuntu have no such unit; on Fedora and its kin the unit yields to an enabled cl
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from factory.leftovers import matching, text
-from factory.reading import cloud_init
+from factory.leftovers import text
+from factory.reading import cloud_init, systemd
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -21,11 +20,8 @@ _SSHD = ("/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd")
 _STANDARD = re.compile(r"/etc/ssh/ssh_host_([a-z0-9]+)_key")
 _TYPES = ("rsa", "ecdsa", "ed25519")  # what cloud-init makes unless told otherwise, and so does ssh-keygen -A
 _UNITS = "/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"
-_KEYGEN = re.compile(
-    r"^\s*Exec\w+\s*=.*(ssh-keygen\s+-A|sshd-keygen|sshd-gen-keys-start|dpkg-reconfigure.*openssh-server)", re.MULTILINE
-)
-# True only while /etc/machine-id says "uninitialized" or is missing, which an image that we accept never has.
-_FIRST_BOOT = re.compile(r"^\s*ConditionFirstBoot\s*=\s*(yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
+_EXEC = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecCondition")
+_KEYGEN = re.compile(r"ssh-keygen\s+-A|sshd-keygen|sshd-gen-keys-start|dpkg-reconfigure.*openssh-server")
 _YIELDS = "cloud-init.target"
 _GENERATORS = (
     "/usr/lib/systemd/system-generators/cloud-init-generator",
@@ -44,7 +40,7 @@ def missing(image: Image, named: Sequence[str] = ()) -> list[str]:
     if named and not standard:
         return [f"sshd_config names only {', '.join(named)}, and nothing makes that"]
     enabled = cloud_init_disabled(image) == ""
-    if any(_runs(image, enabled)) or "ssh-keygen -A" in (text(image, "/etc/init.d/sshd") or ""):  # OpenRC's has it
+    if any(_runs(image, enabled)) or _openrc(image):
         return []
     reasons = _cloud_init(image, standard or _TYPES)
     return ["no enabled unit runs ssh-keygen", *reasons] if reasons else []
@@ -88,36 +84,21 @@ def _cloud_init(image: Image, types: Sequence[str]) -> list[str]:
 
 
 def _runs(image: Image, yields: bool) -> Iterator[str]:
-    """The enabled units that run ssh-keygen at boot; *yields*: cloud-init is enabled."""
-    for path in _enabled(image):
-        unit = posixpath.basename(path)
-        template = re.sub(r"@[^.]*\.", "@.", unit)
-        parts = [content for name in dict.fromkeys((unit, template)) for content in _contents(image, name)]
-        whole = "\n".join(parts)
-        if not _KEYGEN.search(whole) or _FIRST_BOOT.search(whole):
+    """The units that run ssh-keygen at boot; *yields*: cloud-init is enabled."""
+    units = systemd.read(image)
+    for name in units.enabled() if units.present else ():
+        unit = units.unit(name)
+        if unit is None or not any(_KEYGEN.search(each.value) for key in _EXEC for each in unit.get("Service", key)):
             continue
-        if yields and re.search(rf"^\s*ConditionPathExists\s*=\s*!.*{re.escape(_YIELDS)}", whole, re.MULTILINE):
+        conditions = [each.value for each in unit.get("Unit", "ConditionPathExists")]
+        if yields and any(value.startswith("!") and value.endswith(_YIELDS) for value in conditions):
             continue
-        yield unit
+        yield name
 
 
-def _enabled(image: Image) -> Iterator[str]:
-    for folder in _UNITS:
-        for kind in ("wants", "requires"):
-            for path, _ in matching(image, f"{folder}/*.{kind}/*.service"):
-                yield path
-    # What sshd itself brings: Fedora's target of keygen units.
-    for unit in ("sshd-keygen@rsa.service", "sshd-keygen@ecdsa.service", "sshd-keygen@ed25519.service"):
-        if any("sshd-keygen.target" in content for content in _contents(image, "sshd.service")):
-            yield unit
-
-
-def _contents(image: Image, unit: str) -> Iterator[str]:
-    """The unit file that counts (the first in order of precedence) and all its drop-ins."""
-    for folder in _UNITS:
-        if image.exists(f"{folder}/{unit}"):
-            yield text(image, f"{folder}/{unit}") or ""  # a masked unit is a link to /dev/null, which no image holds
-            break
-    for folder in _UNITS:
-        for path, _ in matching(image, f"{folder}/{unit}.d/*.conf"):
-            yield text(image, path) or ""
+def _openrc(image: Image) -> bool:
+    """Whether OpenRC's init script makes them, which a setting of it can forbid."""
+    if "ssh-keygen -A" not in (text(image, "/etc/init.d/sshd") or ""):
+        return False
+    settings = text(image, "/etc/conf.d/sshd") or ""
+    return not re.search(r"^\s*sshd_disable_keygen=[\"']?(yes|true|on|1)\b", settings, re.MULTILINE | re.IGNORECASE)

@@ -22,6 +22,8 @@ WANTS = "/etc/systemd/system/multi-user.target.wants"
 LIB = "/usr/lib/systemd/system"
 FEDORA: dict[str, Any] = {
     f"{LIB}/sshd.service": "[Unit]\nWants=sshd-keygen.target\n",
+    f"{WANTS}/sshd.service": link(f"{LIB}/sshd.service"),
+    f"{LIB}/sshd-keygen.target": "[Unit]\nWants=sshd-keygen@rsa.service sshd-keygen@ed25519.service\n",
     f"{LIB}/sshd-keygen@.service": "[Service]\nExecStart=/usr/libexec/openssh/sshd-keygen %i\n",
     f"{LIB}/sshd-keygen@.service.d/c.conf": "[Unit]\nConditionPathExists=!/run/x/cloud-init.target\n",
 }
@@ -58,6 +60,7 @@ FEDORA: dict[str, Any] = {
             OFF | {f"{WANTS}/keys.service": link(IN_LIB), UNIT: link("/dev/null"), IN_LIB: KEYGEN},
             "no enabled unit",
         ),
+        (OFF | {"/etc/init.d/sshd": "ssh-keygen -A\n", "/etc/conf.d/sshd": "sshd_disable_keygen=yes\n"}, "no enabled"),
         (FEDORA | {"/etc/cloud/cloud.cfg": "cloud_init_modules: [growpart]\n"}, "lacks ssh"),
     ],
 )

@@ -1,20 +1,71 @@
-"""Files that only the machine of the build or its installer made are not in the image.
+"""Files that only the machine of the build could have made: each has content and a path that a pattern names.
 
-Parameter ``paths``: patterns of absolute paths; ``empty: yes`` also reports files without content.
+Parameters: ``files`` and ``homes`` (below every home) map glob patterns to what the file is; ``empty`` lists those of
+which an empty file counts, ``warn`` those of which a file is only a warning. ``lines`` is a list: each line that the
+expression ``matches`` fits, in its ``files`` and ``homes`` and in files named as in ``anywhere`` (in the image's own
+folders), is a problem, named by the group that fits. Lines are told by number and length, never by content.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from fnmatch import translate
+from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import matching, size
+from factory.reading import accounts, own_files
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
+    from factory.inspection_answers import FileStat
+
+LIMIT = 4 << 20  # bytes of a file whose lines are looked at
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    patterns = tuple(rule.parameters["paths"])
-    empty = rule.parameters.get("empty", "no") == "yes"
-    for path, found in matching(looked.image, *patterns):
-        if found.size or empty:
-            yield Problem(path, f"{path}: {size(found)}")
-    yield Note(f"nothing matches {', '.join(patterns)}")
+    yield from problems(looked, rule)
+
+
+def problems(looked: Looked, rule: Rule) -> Iterator[Problem]:
+    """What the parameters describe, each path once."""
+    image, given = looked.image, rule.parameters
+    empty, warned = given.get("empty", []), given.get("warn", [])
+    seen: set[str] = set()
+    known = looked.know(accounts.read)
+    wanted = [(key, key, value) for key, value in given.get("files", {}).items()]
+    for key, value in given.get("homes", {}).items():
+        wanted += [(key, pattern, value) for pattern in known.below_homes([key])]
+    for key, pattern, value in wanted:
+        for path, found in matching(image, pattern):
+            if path not in seen and _counts(image, path, found, key in empty):
+                seen.add(path)
+                yield Problem(path, f"{path}: {value}, {size(found)}", warn=key in warned)
+    for lines in given.get("lines", []):
+        patterns = list(lines.get("files", []))
+        patterns += known.below_homes(lines.get("homes", []))
+        paths = [path for pattern in patterns for path, _ in matching(image, pattern)]
+        for name in lines.get("anywhere", []):
+            wanted_name = re.compile(translate(name))
+            paths += [path for path, _ in looked.know(own_files.read) if wanted_name.match(path.rpartition("/")[2])]
+        for path in dict.fromkeys(paths):
+            yield from _lines(image, path, lines["matches"], warn=lines.get("warn", "") == "true")
+
+
+def _lines(image: Image, path: str, expression: str, *, warn: bool) -> Iterator[Problem]:
+    wanted = re.compile(expression, re.IGNORECASE)
+    target = image.stat(path, follow=True)
+    if target is None or target.kind != "file":
+        return
+    content = image.read(path, limit=LIMIT).decode("utf-8", "replace")
+    for number, line in enumerate(content.splitlines(), 1):
+        if match := wanted.search(line):
+            what = next((name for name, value in match.groupdict().items() if value), "setting").replace("_", " ")
+            yield Problem(path, f"{path}:{number}: a {what} in a line of {len(line)} characters", warn=warn)
+
+
+def _counts(image: Image, path: str, found: FileStat, empty: bool) -> bool:
+    """Whether a file says anything: a symbolic link counts by what it points to, and not when that is not there."""
+    target = image.stat(path, follow=True) if found.kind == "symlink" else found
+    return target is not None and target.kind == "file" and (target.size > 0 or empty)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factory.leftovers import named, text
+from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -22,6 +23,7 @@ class OpenRC:
     started: dict[str, str]
 
 
+@once
 def read(image: Image) -> OpenRC:
     """The services that start at boot: those in ``sysinit``, ``boot`` and the level that inittab names, stacked ones
     included. A link without an init script starts nothing."""

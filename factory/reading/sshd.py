@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from factory.leftovers import text
 from factory.reading import openrc, systemd
+from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -106,6 +107,7 @@ class Sshd:
         return [*([first] if first else []), *self.matched(keyword)]
 
 
+@once
 def read(image: Image) -> Sshd:
     """sshd of *image*."""
     installed = any(map(image.exists, PROGRAMS))

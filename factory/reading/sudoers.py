@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factory.leftovers import named, text
+from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -28,6 +29,11 @@ class Grant:
     raw: str
 
     @property
+    def everything(self) -> bool:
+        """Whether all commands are allowed without a password."""
+        return bool(re.search(r"\bNOPASSWD\s*:(\s*\w+:)*\s*ALL\b", self.raw))
+
+    @property
     def evidence(self) -> str:
         """Where it stands and what it says."""
         return f"{self.path}:{self.line}: {self.raw}"
@@ -41,6 +47,7 @@ class Sudoers:
     defaults: tuple[tuple[str, str], ...]
 
 
+@once
 def read(image: Image) -> Sudoers:
     """The rules of *image*; none when there is no sudoers file."""
     main = next((path for path in MAIN if image.exists(path)), MAIN[0])

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from factory.leftovers import matching, named, text
+from factory.reading.once import once
 from factory.reading.unit_file import Unit, merge
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ class Systemd:
         return found is not None and (key != "ConditionFileNotEmpty" or (found.kind == "file" and found.size > 0))
 
 
+@once
 def read(image: Image) -> Systemd:
     """systemd of *image*."""
     return Systemd(image)

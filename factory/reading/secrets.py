@@ -1,0 +1,126 @@
+"""Private keys and access tokens in the image's own files, found by what they look like, wherever they lie.
+
+What is found is told by place, kind and length, never by its value. Examples that documentation prints, placeholders
+and comments are none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from factory.leftovers import text
+from factory.reading import own_files
+from factory.reading.once import once
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
+
+WHOLE = 16 << 20  # bytes of a text file that are searched
+START = 64 << 10  # bytes of any file that are looked at first
+
+_PEM = re.compile(
+    rb"^[ \t>|\"']*-{4,5} ?BEGIN (?P<kind>(?:[A-Z0-9]+ )*?)PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+    rb"(?:[ \t]*\r?\n[ \t]*(?:[A-Za-z-]+:[^\n]*\n[ \t]*)*\n?|(?:\\r)?\\n)[ \t]*"
+    rb"(?P<body>[A-Za-z0-9+/=][A-Za-z0-9+/=\s\\.]*)",
+    re.MULTILINE,
+)
+_IN_JSON = re.compile(rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ )*?)PRIVATE KEY-----\\n(?P<body>[A-Za-z0-9+/=\\]{16,})")
+_KEYS = {
+    "PuTTY private key": re.compile(rb"^PuTTY-User-Key-File-\d: ", re.MULTILINE),
+    "age private key": re.compile(rb"\bAGE-SECRET-KEY-1[0-9A-Z]{40,}"),
+}
+_IN_URL = "password in a URL"
+_TOKENS = {
+    "AWS access key": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "GitHub token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})"),
+    "GitLab token": re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}"),
+    "Slack token": re.compile(rb"\bxox[abeoprs]-[A-Za-z0-9-]{20,}"),
+    "Google API key": re.compile(rb"\bAIza[0-9A-Za-z_-]{35}\b"),
+    "npm token": re.compile(rb"\bnpm_[A-Za-z0-9]{36}\b"),
+    "PyPI token": re.compile(rb"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{20,}"),
+    "DigitalOcean token": re.compile(rb"\bdo[opr]_v1_[a-f0-9]{64}\b"),
+    "Vault token": re.compile(rb"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
+    "Stripe key": re.compile(rb"\b[rs]k_live_[0-9a-zA-Z]{20,}"),
+    "SendGrid key": re.compile(rb"\bSG\.[\w-]{22}\.[\w-]{43}"),
+    _IN_URL: re.compile(
+        rb"\b[a-z][a-z0-9+]{1,15}://[^\s:/@\"'<>$%{}()\[\]]+:(?P<password>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"
+    ),
+}
+_EXAMPLE = re.compile(rb"EXAMPLE|^(?:pass(?:word|wd)?|pw|secret|token|x+|\*+|changeme|example)$", re.IGNORECASE)
+_CONTAINERS = re.compile(r"\.(p12|pfx|jks|keystore|kdbx)$|/(secring\.gpg|private-keys-v1\.d/[^/]+\.key)$")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """*line* is 0 for a file that is one as a whole; *length* is in bytes."""
+
+    path: str
+    line: int
+    kind: str
+    length: int
+    key: bool  # a private key, not a token
+
+    @property
+    def evidence(self) -> str:
+        """All that may be told."""
+        return f"{self.path}{f':{self.line}' if self.line else ''}: {self.kind}, {self.length} bytes"
+
+
+@once
+def read(image: Image) -> tuple[Secret, ...]:
+    """What is found, by path; what a package brought is left out."""
+    found = []
+    for path, status in own_files.read(image):
+        if _CONTAINERS.search(path):
+            found.append(Secret(path, 0, "private key store", status.size, True))
+            continue
+        content = image.head(path, min(START, status.size))
+        if status.size > START and b"\0" not in content:
+            content = b"".join(image.chunks(path, limit=None)) if status.size <= WHOLE else image.head(path, 1 << 22)
+        found += list(_search(path, content))
+    suspects = {secret.path for secret in found}
+    owned = _packaged(image, suspects) if suspects else set()
+    return tuple(secret for secret in found if secret.path not in owned)
+
+
+def _search(path: str, content: bytes) -> Iterator[Secret]:
+    if b"PRIVATE KEY" in content:
+        for pattern in (_PEM, _IN_JSON):
+            for match in pattern.finditer(content):
+                kind = f"{match['kind'].decode()}private key"
+                yield Secret(path, _line(content, match.start("kind")), kind, len(match["body"]), True)
+    for kind, pattern in _KEYS.items():
+        for match in pattern.finditer(content):
+            yield Secret(path, _line(content, match.start()), kind, len(match[0]), True)
+    if b"\0" in content:
+        return  # tokens are looked for in texts only
+    for kind, pattern in _TOKENS.items():
+        if kind == _IN_URL and b"://" not in content:
+            continue
+        for match in pattern.finditer(content):
+            value = match["password"] if "password" in pattern.groupindex else match[0]
+            start = content.rfind(b"\n", 0, match.start()) + 1
+            comment = content[start : match.start()].lstrip().startswith((b"#", b";", b"//"))
+            if not comment and not _EXAMPLE.search(value):
+                yield Secret(path, _line(content, match.start()), kind, len(value), False)
+
+
+def _line(content: bytes, offset: int) -> int:
+    return content.count(b"\n", 0, offset) + 1
+
+
+def _packaged(image: Image, paths: set[str]) -> set[str]:
+    """Those of *paths* that dpkg or apk unpacked."""
+    found = set()
+    for name in image.glob("/var/lib/dpkg/info/*.list"):
+        found |= paths.intersection((text(image, name) or "").splitlines())
+    folder = ""
+    for line in (text(image, "/lib/apk/db/installed") or "").splitlines():
+        if line.startswith("F:"):
+            folder = line[2:]
+        elif line.startswith("R:") and f"/{folder}/{line[2:]}" in paths:
+            found.add(f"/{folder}/{line[2:]}")
+    return found
