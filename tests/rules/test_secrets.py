@@ -1,0 +1,101 @@
+"""Rules about keys and secrets, wherever they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.rule_images import Case, append, benign, cases, defect, link, prove, write
+
+PEM = "-----BEGIN {0}PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {0}PRIVATE KEY-----\n"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIDXTCCAkWgAwIBAgIJAKL0UG\n-----END CERTIFICATE-----\n"
+SNAKEOIL = "/etc/ssl/private/ssl-cert-snakeoil.key"
+TOKEN = "ghp_" + "a1B2" * 9
+ACCESS = "AKIA" + "Q3EGRIVTZ7XK2LMN"
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+KEYS = [
+    defect("GEN-G28", "debian", write("/root/.ssh/id_rsa", PEM.format("RSA "), 0o600), related=("SH04",)),
+    defect("GEN-G28", "debian", write("/root/.ssh/work", PEM.format("OPENSSH "), 0o600), related=("SH04",)),
+    defect("GEN-G28", "rhel", write("/etc/pki/tls/private/localhost.key", PEM.format(""), 0o600)),
+    defect("GEN-G28", "suse", write("/srv/www/site.conf", f"# both\n{CERTIFICATE}{PEM.format('EC ')}")),
+    defect("GEN-G28", "alpine", write("/etc/ssl/private/server.key", PEM.format("ENCRYPTED "))),
+    defect(
+        "GEN-G28",
+        "debian",
+        write("/opt/app/account.json", '{"private_key": "' + PEM.format("").replace("\n", "\\n") + '"}'),
+    ),
+    defect("GEN-G28", "debian", write("/var/lib/mysql/client-key.txt", PEM.format("RSA "))),
+    defect("GEN-G28", "debian", write("/usr/local/etc/app.yaml", "key: |\n  " + PEM.format("").replace("\n", "\n  "))),
+    defect("GEN-G28", "debian", write("/home/x/key.ppk", "PuTTY-User-Key-File-3: ssh-ed25519\n")),
+    defect("GEN-G28", "debian", write("/srv/store.p12", b"0\x82\n\x0e\x02\x01")),
+    defect("GEN-G28", "debian", write(SNAKEOIL, PEM.format(""), 0o640)),
+    benign("GEN-G28", "debian", write("/etc/ssl/certs/site.pem", CERTIFICATE)),
+    benign("GEN-G28", "debian", write("/usr/share/doc/openssl/key.pem", PEM.format("RSA "))),
+    benign("GEN-G28", "debian", write("/opt/venv/lib/python3.11/site-packages/x/tests/key.pem", PEM.format(""))),
+    benign(
+        "GEN-G28", "debian", write("/usr/local/bin/check", '#!/bin/sh\ngrep -- "-----BEGIN PRIVATE KEY-----" "$1"\n')
+    ),
+    benign("GEN-G28", "debian", write("/etc/app.conf", "# -----BEGIN RSA PRIVATE KEY-----\n# your key\n")),
+    benign(
+        "GEN-G28",
+        "debian",
+        write("/opt/vendor/sample.key", PEM.format("RSA ")),
+        write("/var/lib/dpkg/info/vendor.list", "/.\n/opt\n/opt/vendor\n/opt/vendor/sample.key\n"),
+    ),
+    benign(
+        "GEN-G28",
+        "debian",
+        write(SNAKEOIL, PEM.format(""), 0o640),
+        write(
+            "/usr/lib/systemd/system/keys.service",
+            "[Service]\nExecStart=/usr/sbin/make-ssl-cert generate-default-snakeoil\n",
+        ),
+        link(f"{WANTS}/keys.service", "/usr/lib/systemd/system/keys.service"),
+        alone=True,
+    ),
+]
+SECRETS = [
+    defect(
+        "GEN-G39", "debian", write("/root/.aws/credentials", "[x]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    ),
+    defect("GEN-G39", "rhel", write("/root/.docker/config.json", '{"auths": {"r.example.org": {"auth": "dXNlcjpw"}}}')),
+    defect("GEN-G39", "suse", write("/home/x/.netrc", "machine example.org login x password y\n")),
+    defect("GEN-G39", "alpine", write("/root/.git-credentials", "https://x:y1z2@github.com\n")),
+    defect("GEN-G39", "debian", write("/root/.kube/config", "users:\n- user:\n    client-key-data: LS0tLS1\n")),
+    defect("GEN-G39", "debian", write("/root/.config/mgc/default/auth.yaml", "access_token: eyJh\n")),
+    defect("GEN-G39", "debian", write("/root/.oci/config", "[DEFAULT]\nuser=ocid1\npass_phrase=secret\n")),
+    defect("GEN-G39", "debian", write("/root/.config/gcloud/application_default_credentials.json", "{}")),
+    defect("GEN-G39", "debian", write("/etc/deploy-token", "abc\n")),
+    defect("GEN-G39", "debian", write("/etc/profile.d/ci.sh", f"export GH={TOKEN}\n")),
+    defect("GEN-G39", "debian", write("/srv/app/settings.py", f'KEY = "{ACCESS}"\n')),
+    defect("GEN-G39", "debian", append("/etc/apt/sources.list", "deb https://ci:s3cr3tpw@deb.example.org/ x main\n")),
+    defect("GEN-G39", "debian", write("/etc/apt/auth.conf.d/x.conf", "machine example.org login a password b\n")),
+    defect("GEN-G39", "debian", write("/srv/app/.env", "DB_PASSWORD=hunter22\n")),
+    defect("GEN-G39", "rhel", write("/root/.my.cnf", "[client]\npassword = x\n")),
+    defect("GEN-G39", "rhel", write("/root/.npmrc", "//registry.example.org/:_authToken=abcdef\n")),
+    benign("GEN-G39", "debian", write("/root/.docker/config.json", '{"auths": {}, "credsStore": "pass"}')),
+    benign("GEN-G39", "debian", write("/root/.aws/config", "[default]\nregion = us-east-1\n")),
+    benign("GEN-G39", "debian", write("/root/.netrc", "# machine example.org login x password y\n\n")),
+    benign("GEN-G39", "debian", write("/root/.kube/config", "apiVersion: v1\nusers: []\n")),
+    benign("GEN-G39", "debian", write("/etc/wgetrc", "#http_proxy = http://user:secret@proxy.example.org:8080/\n")),
+    benign(
+        "GEN-G39",
+        "debian",
+        write("/srv/README", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\nhttps://user:password@host/\n"),
+    ),
+    benign("GEN-G39", "debian", write("/srv/app/.env", "DB_HOST=localhost\nDB_PASSWORD=\nAPI_KEY=${KEY}\n")),
+    benign("GEN-G39", "debian", write("/root/.gitconfig", "[user]\nname = x\n[credential]\nhelper = store\n")),
+    benign("GEN-G39", "debian", write("/etc/environment", 'PATH="/usr/bin"\n'), write("/etc/deploy-token.d", "")),
+    benign(
+        "GEN-G39", "debian", write("/usr/share/x/.npmrc", "_authToken=abcdef\n"), write("/root/.pgpass", "#h:1:d:u:p\n")
+    ),
+]
+CASES: list[Case] = KEYS + SECRETS
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", cases(CASES))
+def test_rule(group: list[Case], tmp_path: Path) -> None:
+    prove(group, tmp_path)

@@ -1,0 +1,172 @@
+"""Rules about SSH: that it starts and takes keys, and that no key of the build is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.rule_images import Case, append, benign, cases, defect, edit, folder, link, prove, remove, replace, write
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL9 build@host\n"
+MAIN = "/etc/ssh/sshd_config"
+DROP_INS = "/etc/ssh/sshd_config.d"
+SYSTEM = "/etc/systemd/system"
+LIB = "/usr/lib/systemd/system"
+CLOUD = "/etc/cloud/cloud.cfg"
+
+STARTS = [
+    defect("GEN-G18", "debian", remove(f"{SYSTEM}/multi-user.target.wants/ssh.service")),
+    defect("GEN-G18", "debian", link(f"{SYSTEM}/ssh.service", "/dev/null")),
+    defect("GEN-G18", "debian", remove("/usr/sbin/sshd"), related=("GEN-G19", "GEN-G20", "SH02", "SH08")),
+    defect(
+        "GEN-G18",
+        "debian",
+        replace(
+            f"{LIB}/ssh.service", "[Service]", "[Unit]\nConditionPathExists=!/etc/ssh/sshd_not_to_be_run\n[Service]"
+        ),
+        write("/etc/ssh/sshd_not_to_be_run", ""),
+    ),
+    defect(
+        "GEN-G18",
+        "debian",
+        link(f"{SYSTEM}/default.target", f"{LIB}/rescue.target"),
+        related=("GEN-G09", "NET01", "SH02"),
+    ),
+    defect("GEN-G18", "rhel", remove(f"{SYSTEM}/multi-user.target.wants/sshd.service")),
+    defect("GEN-G18", "suse", link(f"{SYSTEM}/sshd.service", "/dev/null"), related=("SH02",)),
+    defect("GEN-G18", "alpine", remove("/etc/runlevels/default/sshd")),
+    benign(
+        "GEN-G18",
+        "debian",
+        remove(f"{SYSTEM}/multi-user.target.wants/ssh.service"),
+        write(f"{LIB}/ssh.socket", "[Socket]\nListenStream=22\n"),
+        link(f"{SYSTEM}/sockets.target.wants/ssh.socket", f"{LIB}/ssh.socket"),
+        alone=True,
+    ),
+    benign("GEN-G18", "debian", write(f"{SYSTEM}/ssh.service.bak", ""), write("/etc/ssh/sshd_not_to_be_run.off", "")),
+]
+LOGINS = [
+    defect("GEN-G19", "debian", write(f"{DROP_INS}/05-x.conf", "PubkeyAuthentication no\n")),
+    defect("GEN-G19", "rhel", append(MAIN, "Match User rocky\n  PubkeyAuthentication no\n")),
+    defect("GEN-G19", "suse", replace(MAIN, ".ssh/authorized_keys", "/etc/keys/%u")),
+    defect("GEN-G19", "debian", append(MAIN, "AuthenticationMethods publickey,password\n")),
+    defect("GEN-G19", "debian", append(MAIN, "AllowUsers builder\n")),
+    defect("GEN-G19", "debian", append(MAIN, "AllowGroups admins\n")),
+    defect("GEN-G19", "debian", append(MAIN, "DenyUsers eve debian\n")),
+    defect("GEN-G19", "alpine", append(MAIN, "ListenAddress 192.168.122.7\n")),
+    defect("GEN-G19", "alpine", write("/etc/conf.d/sshd", 'SSHD_OPTS="-o PubkeyAuthentication=no"\n')),
+    defect("GEN-G19", "debian", write("/etc/nologin", "")),
+    defect("GEN-G19", "debian", append(MAIN, "Port 2222\n")),
+    benign("GEN-G19", "debian", append(MAIN, "Match User backup\n  PubkeyAuthentication no\n  X11Forwarding no\n")),
+    benign("GEN-G19", "debian", write(f"{DROP_INS}/05-x.conf.bak", "PubkeyAuthentication no\n")),
+    benign("GEN-G19", "debian", write(f"{DROP_INS}/06-x.conf", "#PubkeyAuthentication no\nListenAddress [::]:22\n")),
+    benign("GEN-G19", "debian", write(f"{DROP_INS}/07-x.conf", "AllowUsers deb* root\nAuthenticationMethods any\n")),
+]
+PASSWORDS = [
+    defect("GEN-G20", "debian", write(f"{DROP_INS}/05-cloud-init.conf", "PasswordAuthentication yes\n")),
+    defect("GEN-G20", "rhel", write(f"{DROP_INS}/01-permitrootlogin.conf", "PermitRootLogin yes\n")),
+    defect("GEN-G20", "suse", edit(MAIN, lambda text: f"PasswordAuthentication yes\n{text}")),
+    defect("GEN-G20", "alpine", append(MAIN, "Match Address 10.0.0.0/8\n\tPasswordAuthentication yes\n")),
+    defect("GEN-G20", "debian", remove(f"{DROP_INS}/10-cloud.conf")),
+    defect("GEN-G20", "debian", write(f"{DROP_INS}/05-x.conf", "KbdInteractiveAuthentication yes\n")),
+    defect("GEN-G20", "debian", write(f"{DROP_INS}/05-x.conf", "ChallengeResponseAuthentication yes\n")),
+    defect(
+        "GEN-G20",
+        "debian",
+        write("/etc/default/ssh", "SSHD_OPTS='-o PasswordAuthentication=yes'\n"),
+        replace(f"{LIB}/ssh.service", "sshd -D", "sshd -D $SSHD_OPTS\nEnvironmentFile=-/etc/default/ssh"),
+    ),
+    defect(
+        "GEN-G20",
+        "rhel",
+        append(CLOUD, "ssh_pwauth: true\n"),
+        replace(CLOUD, "cloud_config_modules:", "cloud_config_modules:\n  - set-passwords"),
+    ),
+    benign(
+        "GEN-G20",
+        "rhel",
+        remove(f"{DROP_INS}/10-cloud.conf"),
+        append(CLOUD, "ssh_pwauth: false\n"),
+        replace(CLOUD, "cloud_config_modules:", "cloud_config_modules:\n  - set-passwords"),
+        alone=True,
+    ),
+    benign("GEN-G20", "debian", write(f"{DROP_INS}/50-cloud-init.conf", "PasswordAuthentication yes\n")),
+    benign("GEN-G20", "debian", write(f"{DROP_INS}/05-x.txt", "PasswordAuthentication yes\n")),
+    benign("GEN-G20", "alpine", append(MAIN, "PasswordAuthentication yes\nPermitRootLogin prohibit-password\n")),
+]
+KEYS = [
+    defect("GEN-G27", "debian", write("/root/.ssh/authorized_keys", KEY, 0o600)),
+    defect("GEN-G27", "debian", write("/root/.ssh/authorized_keys", f'no-pty,command="echo x" {KEY}', 0o600)),
+    defect("GEN-G27", "debian", write("/home/ghost/.ssh/authorized_keys2", f"# mine\n\n{KEY}")),
+    defect("GEN-G27", "rhel", write("/etc/skel/.ssh/authorized_keys", KEY)),
+    defect("GEN-G27", "suse", write("/var/mail/.ssh/authorized_keys", KEY)),
+    defect("GEN-G27", "alpine", write("/etc/dropbear/authorized_keys", KEY)),
+    defect(
+        "GEN-G27",
+        "debian",
+        write("/etc/ssh/people/root", KEY),
+        write(f"{DROP_INS}/05-x.conf", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/people/%u\n"),
+    ),
+    defect(
+        "GEN-G27",
+        "debian",
+        write("/srv/door/all", KEY),
+        append(MAIN, "Match User debian\n  AuthorizedKeysFile .ssh/authorized_keys /srv/door/all\n"),
+    ),
+    defect(
+        "GEN-G27",
+        "debian",
+        write("/usr/local/bin/keys", f"#!/bin/sh\necho {KEY}"),
+        append(MAIN, "AuthorizedKeysCommand /usr/local/bin/keys\nAuthorizedKeysCommandUser root\n"),
+    ),
+    defect("GEN-G27", "rhel", write("/etc/ssh/ca.pub", KEY), append(MAIN, "TrustedUserCAKeys /etc/ssh/ca.pub\n")),
+    defect("GEN-G27", "rhel", write("/etc/userdb/eve.user", '{"userName":"eve","sshAuthorizedKeys":["ssh-rsa A"]}')),
+    benign("GEN-G27", "debian", write("/root/.ssh/authorized_keys", "", 0o600)),
+    benign("GEN-G27", "debian", write("/etc/skel/.ssh/authorized_keys", f"# put keys here:\n#{KEY}\n")),
+    benign("GEN-G27", "debian", append(MAIN, "AuthorizedKeysCommand none\nTrustedUserCAKeys none\n")),
+    benign("GEN-G27", "debian", write("/usr/share/doc/openssh-server/examples/authorized_keys", KEY)),
+    benign("GEN-G27", "rhel", append(MAIN, "AuthorizedKeysCommand /usr/bin/userdbctl ssh-authorized-keys %u\n")),
+    benign("GEN-G27", "rhel", folder("/root/.ssh", 0o700), write("/etc/ssh/ca.pub", "# none yet\n")),
+]
+CLIENT = [
+    defect("SH04", "debian", write("/root/.ssh/known_hosts", f"10.0.0.1 {KEY}", 0o600)),
+    defect("SH04", "rhel", write("/root/.ssh/config", "Host *\n  User builder\n")),
+    defect("SH04", "alpine", write("/home/x/.shosts", "build.example.com\n")),
+    defect("SH04", "suse", write("/root/.ssh/id_ed25519.pub", KEY)),
+    benign("SH04", "debian", folder("/root/.ssh", 0o700), write("/root/.ssh/known_hosts", "")),
+    benign("SH04", "debian", write("/etc/ssh/ssh_known_hosts", f"github.com {KEY}")),
+]
+HOST_KEYS = [
+    defect("GEN-G29", "debian", write("/etc/ssh/ssh_host_rsa_key", "x", 0o600)),
+    defect("GEN-G29", "debian", write("/etc/ssh/ssh_host_ed25519_key.pub", KEY)),
+    defect("GEN-G29", "rhel", write("/etc/ssh/ssh_host_mldsa_key", "", 0o600)),
+    defect("GEN-G29", "alpine", write("/etc/dropbear/dropbear_ed25519_host_key", "x", 0o600)),
+    defect(
+        "GEN-G29",
+        "suse",
+        append(MAIN, "HostKey /etc/ssh/ssh_host_ed25519_key\nHostKey /var/lib/keys/own\n"),
+        write("/var/lib/keys/own", "x", 0o600),
+    ),
+    benign("GEN-G29", "debian", append(MAIN, "#HostKey /etc/passwd\n"), write("/etc/ssh/moduli", "host key\n")),
+    benign("GEN-G29", "debian", write("/usr/share/doc/openssh-server/ssh_host_rsa_key", "x")),
+]
+MADE = [
+    defect("SH02", "debian", append(CLOUD, "ssh_genkeytypes: []\n"), related=("CI10",)),
+    defect("SH02", "debian", replace(CLOUD, "  - ssh\n", ""), related=("CI12",)),
+    defect("SH02", "debian", append(MAIN, "HostKey /etc/own_key\n")),
+    defect("SH02", "rhel", replace(CLOUD, "  - ssh\n", ""), write(
+        f"{LIB}/sshd-keygen@.service.d/c.conf", "[Unit]\nConditionPathExists=!/run/x/cloud-init.target\n"
+    ), related=("CI12",)),
+    defect("SH02", "alpine", write("/etc/cloud/cloud-init.disabled", ""), related=("GEN-G09",)),
+    benign("SH02", "suse", append(CLOUD, "ssh_genkeytypes: [rsa]\n")),
+    benign("SH02", "debian", write("/etc/cloud/cloud-init.disabled.bak", "")),
+    benign("SH02", "debian", append(CLOUD, "ssh_genkeytypes: [ed25519, rsa]\n")),
+]  # fmt: skip
+CASES: list[Case] = STARTS + LOGINS + PASSWORDS + KEYS + CLIENT + HOST_KEYS + MADE
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", cases(CASES))
+def test_rule(group: list[Case], tmp_path: Path) -> None:
+    prove(group, tmp_path)
