@@ -20,6 +20,7 @@ DEFAULTS: dict[str, str] = {
     "FACTORY_CACHE": "",
     "FACTORY_STATE": "",
     "FACTORY_CACHE_LIMIT": "40GiB",
+    "FACTORY_TARGET_LIMITS": "",
     "FACTORY_CA_BUNDLE": "",
     "FACTORY_S3_ENDPOINT": "",
     "FACTORY_S3_REGION": "",

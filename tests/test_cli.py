@@ -20,7 +20,21 @@ from tests import command_line
 from tests.command_line import Done
 from tests.recipe_files import HEAD, write
 
-VERBS = ("build", "validate", "plan", "test", "schema", "doctor", "gc", "ssh", "console", "retry", "bases", "images")
+VERBS = (
+    "build",
+    "check",
+    "validate",
+    "plan",
+    "test",
+    "schema",
+    "doctor",
+    "gc",
+    "ssh",
+    "console",
+    "retry",
+    "bases",
+    "images",
+)
 DEEPER = (("bases", "list"), ("bases", "build"), ("bases", "update"), ("images", "list"), ("images", "show"))
 Factory = Callable[..., Done]
 

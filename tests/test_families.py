@@ -36,6 +36,7 @@ FAMILIES = {
     "provision": Family({"apply": object}, ("test_provision*.py",), ("causes", "session")),
     "packaging": Family({"FAMILIES": list, "System": type}, ("test_packaging*.py", "test_apt*.py")),
     "bases": Family({"FORMAT": int, "build": object}, ("test_bases*.py", "test_download*.py", "test_scratch*.py")),
+    "report": Family({"write": object}, ("test_check.py",)),
     "checks": Family({"check": object}, ()),  # tests/rules/test_coverage.py wants two images of each rule
 }
 MEMBERS = [

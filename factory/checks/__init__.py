@@ -136,8 +136,13 @@ def run(rules: Iterable[Rule], looked: Looked) -> list[Finding]:
     """What *rules* find, in their order: at least one finding each. Nothing that is wrong with an image raises."""
     findings = [finding for rule in rules for finding in _applied(rule, looked)]
     if looked.no_root and not any(finding.status == "fail" for finding in findings):
-        findings.append(_unseen(None, looked.no_root))  # however the rules are set, this is never an approval
+        findings.append(unseen(None, looked.no_root))  # however the rules are set, this is never an approval
     return findings
+
+
+def about(check: str) -> str:
+    """The first line of a check's docstring: what it looks at."""
+    return (importlib.import_module(f"factory.checks.{check}").__doc__ or "").strip().split("\n")[0]
 
 
 def _applied(rule: Rule, looked: Looked) -> list[Finding]:
@@ -155,11 +160,11 @@ def _applied(rule: Rule, looked: Looked) -> list[Finding]:
     except NoGuest as error:
         return [_finding(rule, "skip", "image", f"not looked at: {error}")]
     except Unreadable as error:
-        return [*(_broken(rule, problem) for problem in problems), _unseen(rule, str(error))]
+        return [*(_broken(rule, problem) for problem in problems), unseen(rule, str(error))]
     except Exception as error:  # noqa: BLE001 - a hostile guest must not end the verdict on it by a defect of a check
         return [
             *(_broken(rule, problem) for problem in problems),
-            _unseen(rule, f"a defect of the check {rule.check}: {type(error).__name__}: {error}"),
+            unseen(rule, f"a defect of the check {rule.check}: {type(error).__name__}: {error}"),
         ]
     if not problems:
         return [_finding(rule, "pass", "image", "\n".join(notes) or rule.title)]
@@ -175,7 +180,8 @@ def _broken(rule: Rule, problem: Problem) -> Finding:
     return _finding(rule, status, problem.subject, problem.evidence, severity)
 
 
-def _unseen(rule: Rule | None, why: str) -> Finding:
+def unseen(rule: Rule | None, why: str) -> Finding:
+    """The finding that *rule* could not look; without a rule, that nothing in the image could be looked at."""
     evidence = _clean(f"{UNSEEN}: {why}")
     if rule is None:
         why = "What cannot be looked at may hold anything"

@@ -20,6 +20,7 @@ import typer
 from factory.cli import (
     bases,  # noqa: F401
     build,  # noqa: F401
+    check,  # noqa: F401
     host,  # noqa: F401
     images,  # noqa: F401
     kept,  # noqa: F401

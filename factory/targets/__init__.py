@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from factory.errors import UsageError
-from factory.targets.model import Change, Rule, Target
+from factory.targets.model import Change, Limits, Rule, Target
 
 __all__ = ["Change", "Rule", "Target", "load", "names", "rules"]
 
@@ -70,7 +70,29 @@ def _load(name: str) -> Target:
     target = _checked(Target, load_plain(path), path)
     if target.name != name:
         raise _wrong(path, f"its name is {target.name}")
-    return target
+    return target.model_copy(update={"limits": target.limits.model_copy(update=_limits(name))})
+
+
+def _limits(name: str) -> dict[str, int]:
+    """The limits of the target *name* that the setting FACTORY_TARGET_LIMITS moves: ``mgc.file_size=25GB,...``."""
+    from factory import settings
+
+    found: dict[str, int] = {}
+    for part in filter(None, settings.value("FACTORY_TARGET_LIMITS").replace(" ", "").split(",")):
+        place, _, text = part.partition("=")
+        target, _, limit = place.partition(".")
+        try:
+            value = Limits.model_validate({limit: text})
+        except ValidationError as error:
+            raise UsageError(
+                f"FACTORY_TARGET_LIMITS: {part!r} is no limit",
+                cause=error.errors()[0]["msg"],
+                hint="Write FACTORY_TARGET_LIMITS=mgc.file_size=25GB",
+                code="usage.setting",
+            ) from None
+        if target == name:
+            found[limit] = getattr(value, limit)
+    return found
 
 
 @functools.cache

@@ -1,0 +1,167 @@
+"""``factory check``: any image against the rules of a cloud, offline."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from factory.cli.root import app
+from factory.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from factory.findings import Finding, Findings
+    from factory.targets import Rule, Target
+
+
+class Format(StrEnum):
+    """How findings are written; the members of factory/report."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+    sarif = "sarif"
+
+
+@app.command()
+def check(
+    image: Annotated[Path | None, typer.Argument(help="Any disk image, or an .oci or tar.gz archive of one.")] = None,
+    target: Annotated[list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; default mgc.")] = [],  # noqa: B006
+    report: Annotated[Format, typer.Option("--format", help="How the findings are written.")] = Format.text,
+    ignore: Annotated[
+        list[str], typer.Option("--ignore", metavar="RULE=REASON", help="Accept what a rule finds; kept on record.")
+    ] = [],  # noqa: B006
+    allow_user: Annotated[
+        list[str], typer.Option("--allow-user", metavar="NAME", help="An account that the image may have.")
+    ] = [],  # noqa: B006
+    explain: Annotated[
+        str, typer.Option("--explain", metavar="RULE", help="Say what a rule wants, and why; all: list them.")
+    ] = "",
+) -> None:
+    """Check an image offline against a cloud's rules; it is only read, never booted."""
+    from factory import targets
+
+    wanted = [targets.load(name) for name in dict.fromkeys(target or ["mgc"])]
+    rules = {rule.id: rule for each in wanted for rule in targets.rules(each)}
+    if explain == "all":
+        from factory.console import summary
+
+        rows = [[each.id, each.severity, each.title] for each in rules.values()]
+        typer.echo(summary([["rule", "severity", "what holds when it is kept"], *rows]))
+        return
+    if explain:
+        typer.echo(_explained(rules[_rule(explain, rules)], wanted), nl=False)
+        return
+    ignored = _ignored(ignore, rules)
+    path = _file(image)
+    document, failure = _checked(path, wanted, ignored, allow_user)
+    from factory import report as reports
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    typer.echo(reports.write(report.value, reports.Report(document, rules, colour)), nl=False)
+    if failure is not None:
+        raise failure
+    bad = [finding for finding in document.findings if finding.status == "fail"]
+    if bad:
+        from factory.errors import ImageRefused
+
+        first = bad[0].evidence.split("\n", 1)[0][:200]
+        raise ImageRefused(
+            f"{len(bad)} of {len(document.findings)} findings refuse {path.name}: {', '.join(_rules(bad))}",
+            cause=f"{bad[0].rule}, {bad[0].subject}: {first}",
+            hint=bad[0].fix.strip() or f"'factory check --explain {bad[0].rule}' says more",
+        )
+
+
+def _checked(
+    path: Path, wanted: list[Target], ignored: dict[str, str], allow_users: list[str]
+) -> tuple[Findings, HostError | None]:
+    """The findings on the file *path*; of what this host lacks both the finding and the error."""
+    from factory import checking, checks, disk
+    from factory.findings import Findings
+
+    digest = disk.sha256(path)
+    failure: HostError | None = None
+    try:
+        known = checking.Known(allow_users=tuple(allow_users), sha256=digest)
+        findings = checking.ignoring(checking.check(path, wanted, known), ignored)
+    except HostError as error:
+        failure = error
+        findings = [checks.unseen(None, str(error))]
+    document = {
+        "schema": 1,
+        "image": path.name.encode("utf-8", "replace").decode(),
+        "sha256": digest,
+        "target": ",".join(each.name for each in wanted),
+        "findings": tuple(findings),
+    }
+    return Findings.model_validate(document), failure
+
+
+def _file(image: Path | None) -> Path:
+    if image is None:
+        raise UsageError(
+            "no image is named", hint="Write 'factory check IMAGE', or '--explain RULE'", code="usage.command-line"
+        )
+    try:
+        regular = image.is_file()
+        with image.open("rb") if regular else open(os.devnull, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{image} cannot be read", cause=str(error), code="usage.no-such-file") from None
+    if not regular:
+        raise UsageError(f"there is no image file {image}", hint="Check the path", code="usage.no-such-file")
+    return image
+
+
+def _ignored(words: list[str], rules: dict[str, Rule]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, _, reason = word.partition("=")
+        if not reason.strip():
+            raise UsageError(
+                f"--ignore {word} gives no reason", hint="Write --ignore RULE='why it is fine'", code="usage.ignore"
+            )
+        found[_rule(name, rules)] = reason.strip()
+    return found
+
+
+def _rule(name: str, rules: dict[str, Rule]) -> str:
+    """The id of the rule *name*, which may be another name that a rule covers."""
+    names = {other: rule.id for rule in rules.values() for other in rule.covers} | {known: known for known in rules}
+    if name.upper() not in names:
+        near = difflib.get_close_matches(name.upper(), names, n=1)
+        raise UsageError(
+            f"there is no rule {name!r}",
+            cause=f"Did you mean {near[0]}?" if near else "",
+            hint="'factory check --explain all' lists the rules",
+            code="usage.rule",
+        )
+    return names[name.upper()]
+
+
+def _rules(findings: list[Finding]) -> list[str]:
+    return list(dict.fromkeys(finding.rule for finding in findings))
+
+
+def _explained(rule: Rule, wanted: list[Target]) -> str:
+    from factory import checks
+
+    facts = [
+        ("rule", f"{rule.id}: {rule.title}"),
+        ("also named", ", ".join(rule.covers)),
+        ("target", ", ".join(each.name for each in wanted)),
+        ("severity", rule.severity),
+        ("looks at", checks.about(rule.check)),
+        ("parameters", ", ".join(f"{name}: {value}" for name, value in rule.parameters.items())),
+        ("why", rule.why),
+        ("fix", rule.fix.strip().replace("\n", "\n" + " " * 13)),
+        ("source", rule.source),
+        ("verified on", rule.verified_on),
+    ]
+    return "".join(f"{name + ':':<13}{value}\n" for name, value in facts if value)
