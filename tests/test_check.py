@@ -195,7 +195,7 @@ def test_a_report_of_hostile_words_is_whole(name: str) -> None:
         fix="rm -f x",
         source="scrub",
     )
-    document = Findings(image="a <b>&.qcow2", sha256="0" * 64, target="mgc", findings=(finding,))
+    document = Findings(schema=1, image="a <b>&.qcow2", sha256="0" * 64, target="mgc", findings=(finding,))
     text = report.write(name, report.Report(document, {}))
     assert text.endswith("\n")
     if name == "junit":

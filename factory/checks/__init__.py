@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+from factory.errors import HostError
 from factory.findings import Finding, Severity, Status
 from factory.inspection import Image, Unreadable
 from factory.quoting import escape
@@ -161,6 +162,8 @@ def _applied(rule: Rule, looked: Looked) -> list[Finding]:
         return [_finding(rule, "skip", "image", f"not looked at: {error}")]
     except Unreadable as error:
         return [*(_broken(rule, problem) for problem in problems), unseen(rule, str(error))]
+    except HostError:
+        raise
     except Exception as error:  # noqa: BLE001 - a hostile guest must not end the verdict on it by a defect of a check
         return [
             *(_broken(rule, problem) for problem in problems),
