@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 from factory import __version__, bases, boot_test, cache, disk, manifest, preflight, settings, unchanged
 from factory.customise import Customised, customise
-from factory.errors import FactoryError, ImageRefused
+from factory.errors import FactoryError, ImageRefused, UsageError
 from factory.files import touching
 from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
+from factory.layer_keys import layer_keys, step_number
+from factory.layers import Policy, Use
 from factory.reaping import reap_before_a_build
 from factory.verify import ignoring, verify
 from factory.workspace import Workspace, flip
@@ -72,6 +74,7 @@ class Built:
 def build(plan: Plan, options: Options, console: Console) -> Built:
     """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
     began = time.monotonic()
+    policy(plan, options)  # a step that is not there is told before any work
     if not options.always and (there := _nothing_to_do(plan, options, console, began)):
         return there
     reap_before_a_build()
@@ -120,7 +123,7 @@ def _run(
     base = obtain_base(plan, options, chosen, console)
     image = workspace.partial / plan.image
     with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
-        customised = customise(plan, base, workspace, hypervisor, console)
+        customised = customise(plan, base, workspace, hypervisor, console, policy(plan, options))
         finish(customised.disk, image, workspace.work, console)
         customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
@@ -154,6 +157,20 @@ def _run(
 def _hypervisor(workspace: Workspace, chosen: accelerator.Accelerator, options: Options) -> Hypervisor:
     keep = options.keep_for if options.keep in ("on-failure", "always") else 0
     return Hypervisor(workspace.work, chosen, options.connect, owner=workspace, keep=keep)
+
+
+def policy(plan: Plan, options: Options) -> Policy:
+    """Which layers the build may start from. Raises UsageError when ``--from`` names no step."""
+    if not options.from_step:
+        return Policy(options.cold, options.no_cache)
+    number = step_number(layer_keys(plan.recipe, {}), options.from_step)
+    if number is None:
+        raise UsageError(
+            f"the recipe {plan.recipe.name} has no step {options.from_step!r}",
+            hint=f"--from takes the number of a step, 1 to {len(plan.recipe.provision)}, or upgrade",
+            code="usage.no-such-step",
+        )
+    return Policy(options.cold, options.no_cache, number)
 
 
 def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> bases.Base:
@@ -270,7 +287,7 @@ def _manifest(
             "ended": datetime.now(UTC),
             "accelerator": chosen.name,
             "tools": versions | {"factory": __version__},
-            "stages": tuple(_stage(record) for record in console.timeline()),
+            "stages": tuple(_stage(record, customised.uses) for record in console.timeline()),
             "packages": tuple(manifest.PackageEntry(**package) for package in customised.packages),
             "image": {
                 "file": image.name,
@@ -290,7 +307,10 @@ def _manifest(
     )
 
 
-def _stage(record: StageRecord) -> manifest.StageEntry:
+def _stage(record: StageRecord, uses: Sequence[Use]) -> manifest.StageEntry:
+    use = next((use for use in uses if use.name == record.name), None)
+    if use:
+        return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why)
     hit = record.state == "cached"
     return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")
 

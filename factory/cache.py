@@ -42,7 +42,8 @@ __all__ = ["Cache", "Entry", "lock", "private_folder", "size_limit"]
 
 FULL_READ_SECONDS = 7 * 24 * 3600  # after so long the content is read in full again
 REST_SECONDS = 3600  # an entry used within the last hour is never trimmed: a build may be about to hold it
-OTHER_FOLDERS = {"locks", "work", "downloads"}  # these hold no entries
+RESTLESS = {"layer", "memory"}  # but these may be: a build copies them, and does without when they are gone
+OTHER_FOLDERS = {"locks", "work", "downloads", "history", "libvirt"}  # these hold no entries
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}")
 
 
@@ -192,7 +193,8 @@ class Cache:
         for entry in entries:
             if total <= limit:
                 break
-            if entry.folder in kept or time.time() - entry.used < REST_SECONDS or not self.remove(entry):
+            rests = entry.kind not in RESTLESS and time.time() - entry.used < REST_SECONDS
+            if entry.folder in kept or rests or not self.remove(entry):
                 continue
             total -= entry.size
             removed.append(entry)

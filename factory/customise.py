@@ -1,21 +1,21 @@
-"""The build's machine: booted on an overlay of the base, customised over SSH, scrubbed as its last act, and off."""
+"""The build's machine: begun from a layer or a boot, customised over SSH, scrubbed as its last act, and off."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import canaries, disk, provision, scrub, seed
-from factory.errors import BuildError, UsageError
+from factory import canaries, provision, scrub
+from factory.beginning import Begun, Clock, begun
+from factory.errors import BuildError
 from factory.guest import Guest
-from factory.hypervisor.domain import Disk, MachineSpec
-from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
-from factory.login import log_in
+from factory.hypervisor.machine import Hypervisor, Machine
+from factory.layering import Layering
+from factory.layers import Identity, Policy, Use
 from factory.provision.packages import system_of
 from factory.provision.session import FOLDER, Session
+from factory.renewal import set_clock
 
 if TYPE_CHECKING:
     from factory.bases import Base
@@ -34,103 +34,71 @@ class Customised:
     canaries: tuple[canaries.Canary, ...]
     identity: frozenset[str]  # the machine-id and host keys of the build's guest
     scrub: scrub.Facts
+    uses: tuple[Use, ...] = ()  # of every point of the build whether a layer of it was there
 
 
-def customise(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervisor, console: Console) -> Customised:
-    """Boot *base*, run the recipe's steps, scrub, power off."""
+def customise(
+    plan: Plan,
+    base: Base,
+    workspace: Workspace,
+    hypervisor: Hypervisor,
+    console: Console,
+    policy: Policy | None = None,
+) -> Customised:
+    """Begin from a layer or from *base*, run the recipe's steps, scrub, power off."""
     recipe = plan.recipe
-    overlay = _overlay(plan, base, workspace, hypervisor)
-    login, host_key = seed.new_keypair("build"), seed.new_keypair("build-host")
-    given = seed.build_seed(
-        hostname=f"factory-{secrets.token_hex(5)}",
-        instance_id=new_uuid(),
-        login=login,
-        host_key=host_key,
-        extra=recipe.cloud_init,
-    )
-    for secret in given.secrets:
-        console.redact(secret)
-    iso = workspace.work / "seed.iso"
-    seed.write(given, iso)
-    spec = MachineSpec(
-        name="build",
-        uuid=new_uuid(),
-        mac=new_mac(),
-        ssh_port=free_port(),
-        console=workspace.partial / "console-build.log",
-        accelerator=hypervisor.accelerator.name,
-        disks=(Disk(overlay, "qcow2"), Disk(iso, "raw", readonly=True)),
-        cpus=recipe.machine.cpus,
-        memory=recipe.machine.memory,
-        network="user" if recipe.machine.network == "user" else "none",
-    )
-    facts = scrub.Facts(hostname=given.hostname, allow_users=tuple(recipe.checks.allow_users))
-    with hypervisor.machine(spec) as machine:
-        with console.stage("boot") as stage:
-            guest = log_in(machine, "root", login, host_key)
-            stage.note(f"SSH after {machine.uptime:.0f} s")
-        with guest:
-            with console.stage("cloud-init"):
-                _wait_for_cloud_init(guest, machine, hypervisor.accelerator.scale)
-            session = Session(guest, recipe, console, base.kind, machine.require_alive, hypervisor.accelerator.scale)
+    with Layering(plan, base, workspace, hypervisor, console, policy or Policy()) as layering:
+        with begun(plan, base, layering, workspace, hypervisor, console) as start:
+            guest, machine, identity = start.guest, start.machine, start.identity
+            scale = hypervisor.accelerator.scale
+            session = Session(guest, recipe, console, base.kind, machine.require_alive, scale)
             session.answers = machine.answers
             guest.run(f"install -d -m 0700 {FOLDER}")
             with console.stage("customise"):
-                _customise(session, console)
+                _customise(session, start, layering, console)
             packages = _installed(session, base)
             machine_id = guest.run("cat /etc/machine-id").stdout.strip()
             host_keys = guest.run("cat /etc/ssh/ssh_host_*_key.pub", check=False).stdout
+            facts = scrub.Facts(hostname=identity.hostname, allow_users=tuple(recipe.checks.allow_users))
             with console.stage("scrub"):
                 _start_scrub(guest, facts)
                 guest.close()
                 _wait_for_scrub(machine)
-    iso.unlink()
-    identity = {machine_id, *(line.split()[1] for line in host_keys.splitlines() if len(line.split()) > 1)}
-    return Customised(overlay, packages, _canaries(given, spec, machine_id, recipe), frozenset(identity), facts)
+        earlier = [pair.public_openssh for pair in identity.pairs]
+        known = {line.split()[1] for line in [*host_keys.splitlines(), *earlier] if len(line.split()) > 1}
+        looked_for = _canaries(identity, machine_id, recipe)
+        disk = machine.spec.disks[0].path
+    return Customised(disk, packages, looked_for, frozenset({machine_id, *known}), facts, tuple(layering.uses))
 
 
-def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervisor) -> Path:
-    recipe = plan.recipe
-    smallest = disk.info(base.path, "qcow2").virtual_size
-    if recipe.disk < smallest:
-        raise UsageError(
-            f"the disk of {recipe.file} is {recipe.disk / 2**30:.1f} GiB, smaller than its base",
-            cause=f"{base.name} has {smallest / 2**30:.1f} GiB",
-            hint=f"Write disk: {-(-smallest // 2**30)}GiB or more",
-            code="recipe.disk-too-small",
-        )
-    overlay = workspace.work / "disk.qcow2"
-    # Clusters of the file system's own block size: a larger one would keep blocks that the guest has trimmed.
-    disk.create_overlay(hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)
-    return overlay
+def _customise(session: Session, start: Begun, layering: Layering, console: Console) -> None:
+    """The upgrade and the steps from where the build starts; the points before it are only told."""
+    recipe, done, clock = session.recipe, layering.start.index, Clock()
 
+    def came_to(index: int) -> None:
+        layering.came_to(index, start.machine, start.identity, start.seed_size, session.lists_at)
+        if clock.leapt():
+            set_clock(session.guest)
 
-def _wait_for_cloud_init(guest: Guest, machine: Machine, scale: float) -> None:
-    """Until cloud-init has ended: before that, packages and files of ours would race with it."""
-    done = guest.run("cloud-init status --wait --long", check=False, timeout=300 * scale, alive=machine.check_alive)
-    match = re.search(r"^status: (.*)$", done.stdout, re.MULTILINE)
-    status = match.group(1).strip() if match else "unknown"
-    if status != "done":
-        log = guest.run("grep -E 'WARNING|ERROR|Traceback' /var/log/cloud-init.log | tail -n 20", check=False).stdout
-        raise BuildError(
-            f"cloud-init ended with the status {status!r} in the build's guest",
-            cause=(log.strip().splitlines() or ["its log shows no error"])[-1],
-            hint="Look at cloud_init: in the recipe, and at the lines of cloud-init in console-build.log",
-            output=log,
-            code="build.cloud-init",
-        )
-
-
-def _customise(session: Session, console: Console) -> None:
-    recipe = session.recipe
-    if recipe.upgrade != "none":
-        with console.stage("upgrade") as stage:
-            stage.note(recipe.upgrade)
-            system_of(session).upgrade(recipe.upgrade)
-    elif recipe.repositories:
-        with console.stage("repositories"):
-            system_of(session)
-    provision.run_steps(session, console)
+    if done < 0:
+        came_to(0)
+        done = 0
+    for use in layering.start.uses[1 : done + 1]:
+        with console.stage(use.name) as stage:
+            stage.cached(use.why)
+    before = recipe.upgrade != "none" or bool(recipe.repositories)
+    if done and (before or any(step.kind == "packages" for step in recipe.provision[: done - before])):
+        system_of(session)  # as it was in the build that kept the layer: steps see its environment
+        session.lists_at = start.lists_at
+    if before and not done:
+        with console.stage(layering.keys[1].name) as stage:
+            system = system_of(session)
+            if recipe.upgrade != "none":
+                stage.note(recipe.upgrade)
+                system.upgrade(recipe.upgrade)
+        came_to(1)
+    first = max(1, done + 1 - before)
+    provision.run_steps(session, console, first=first, ran=lambda number: came_to(number + before))
 
 
 def _installed(session: Session, base: Base) -> list[dict[str, str]]:
@@ -163,16 +131,21 @@ def _wait_for_scrub(machine: Machine) -> None:
         )
 
 
-def _canaries(given: seed.Seed, spec: MachineSpec, machine_id: str, recipe: Recipe) -> tuple[canaries.Canary, ...]:
-    assert given.host_key is not None
+def _canaries(identity: Identity, machine_id: str, recipe: Recipe) -> tuple[canaries.Canary, ...]:
+    earlier = [
+        canary
+        for number, pair in enumerate(identity.pairs)
+        for canary in canaries.for_ssh_key(f"{'host' if number % 2 else 'login'} key of the saved guest", pair)
+    ]
     return (
-        *canaries.for_ssh_key("login key of the build", given.login),
-        *canaries.for_ssh_key("host key of the build", given.host_key),
+        *canaries.for_ssh_key("login key of the build", identity.login),
+        *canaries.for_ssh_key("host key of the build", identity.host_key),
+        *earlier,
         canaries.for_machine_id(machine_id, "machine-id of the build"),
-        canaries.for_mac(spec.mac, "MAC address of the build"),
-        canaries.for_uuid("instance-id of the build", given.instance_id),
-        canaries.for_uuid("SMBIOS UUID of the build", spec.uuid),
-        canaries.for_text("host name of the build", "hostname", given.hostname),
+        canaries.for_mac(identity.mac, "MAC address of the build"),
+        canaries.for_uuid("instance-id of the build", identity.instance_id),
+        canaries.for_uuid("SMBIOS UUID of the build", identity.uuid),
+        canaries.for_text("host name of the build", "hostname", identity.hostname),
         *(
             canaries.for_text(f"secret {name} of the recipe", "secret", recipe.values[name])
             for name in sorted(recipe.secret_names)

@@ -79,6 +79,23 @@ def create_overlay(
     _make(qemu_img.overlay(base, base_format, path, size, cluster_size), path)
 
 
+def flatten(source: Path, base: Path, destination: Path) -> None:
+    """Write the chain of qcow2 overlays *source*, which ends with *base*, as one overlay of it at *destination*.
+
+    Raises CommandFailed, and HostError when the disk is full.
+    """
+    _require_new(destination)
+    with files.touching(destination, "Copying an overlay"):
+        copying.clone_file(source, destination)
+    # Not by "convert -B": that takes all that is not in the uppermost overlay for content of the base.
+    _make(qemu_img.rebase(destination, base), destination)
+
+
+def relocate(path: Path, base: Path) -> None:
+    """Tell the qcow2 *path* that its base, with the same content, lies at *base* now. Raises CommandFailed."""
+    _run(qemu_img.rebase(path, base, unsafe=True), path)
+
+
 def resize(path: Path, format: str, size: int, *, shrink: bool = False) -> None:  # noqa: A002
     """Set the virtual size of the image. Raises CommandFailed, and HostError when the disk is full."""
     _run(qemu_img.resize(path, format, size, shrink=shrink), path)

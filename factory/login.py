@@ -11,11 +11,14 @@ from factory.hypervisor.machine import Machine
 from factory.seed import KeyPair
 
 
-def log_in(machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None) -> Guest:
+def log_in(
+    machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None, *, seconds: float | None = None
+) -> Guest:
     """The first login that the guest allows to *user* with the key *login*.
 
     The guest must show *host_key*, when it was given one. A refusal is tried again for a while: cloud-init may still
-    bring the key. Raises MachineError with the cause when it stays, or when the machine dies or hangs before.
+    bring the key. *seconds* is how long to try; without it, as long as a boot may take. Raises MachineError with the
+    cause when it stays, or when the machine dies or hangs before.
     """
     machine.login = Login(user, login, host_key)
     found: list[Guest] = []
@@ -41,5 +44,5 @@ def log_in(machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None
             pass  # nothing answers yet
         return bool(found)
 
-    machine.wait_until(attempt, "a login over SSH")
+    machine.wait_until(attempt, "a login over SSH", seconds=seconds)
     return found[0]

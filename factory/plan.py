@@ -43,29 +43,71 @@ def make_plan(name: str, *, settings: Mapping[str, str] | None = None, target: S
     return Plan(recipe, digest, base, chosen, key, f"{recipe.name}-{recipe.version}.qcow2")
 
 
-def describe(plan: Plan) -> list[tuple[str, str, str]]:
-    """What would run, as rows of stage, what, and whether it is cached and why."""
+@dataclass(frozen=True)
+class Row:
+    """One thing that a build would do: *state* is for people; *cache* is ``hit``, ``miss`` or ``none``, and *why*.
+
+    *key* names what its result depends on; *size* is what it takes in the cache, in bytes.
+    """
+
+    stage: str
+    what: str
+    state: str
+    cache: str = "none"
+    why: str = ""
+    key: str = ""
+    size: int = 0
+
+
+def describe(plan: Plan, accelerator: str) -> list[Row]:
+    """What would run with *accelerator*, and whether it is cached and why. Nothing is changed."""
     from factory import bases
 
     recipe = plan.recipe
     have = bases.cached(plan.base)
     if have is None:
-        state = "to be made: it is not in the cache"
+        state, hit = "to be made: it is not in the cache", "miss"
     elif plan.base.pin or bases.fresh(plan.base, have.entry):
-        state = f"cached, {have.why}"
+        state, hit = f"cached, {have.why}", "hit"
     else:
-        state = f"to be made again: {have.why}, older than its max_age"
-    rows = [("base", f"{plan.base.name} ({plan.base.kind})", state)]
-    rows.append(("machine", f"{recipe.machine.cpus} CPUs, {recipe.machine.memory >> 20} MiB", "runs"))
-    if recipe.upgrade != "none":
-        rows.append(("upgrade", recipe.upgrade, "runs"))
+        state, hit = f"to be made again: {have.why}, older than its max_age", "miss"
+    rows = [Row("base", f"{plan.base.name} ({plan.base.kind})", state, hit, state, size=have.size if have else 0)]
+    rows += _points(plan, have.sha256 if have and hit == "hit" else "", accelerator)
     rows += [
-        (f"step {number}", f"{step.kind}: {step.title}", "runs") for number, step in enumerate(recipe.provision, 1)
+        Row("scrub", "all operations", "runs"),
+        Row("image", plan.image, "made"),
+        Row("boot test", "BIOS and UEFI", "runs"),
     ]
-    rows += [("scrub", "all operations", "runs"), ("image", plan.image, "made"), ("boot test", "BIOS and UEFI", "runs")]
-    rows += [(f"test {number}", f"{test.kind}: {test.title}", "runs") for number, test in enumerate(recipe.test, 1)]
-    rows += [("target", each.title, "checked") for each in plan.targets]
+    rows += [Row(f"test {number}", f"{test.kind}: {test.title}", "runs") for number, test in enumerate(recipe.test, 1)]
+    rows += [Row("target", each.title, "checked") for each in plan.targets]
     return rows
+
+
+def _points(plan: Plan, base_sha256: str, accelerator: str) -> list[Row]:
+    """The boot, the upgrade and the steps, each with what becomes of its layer."""
+    from factory.layering import survey
+    from factory.layers import Policy
+
+    recipe = plan.recipe
+    whats = {"boot": f"{recipe.machine.cpus} CPUs, {recipe.machine.memory >> 20} MiB", "upgrade": recipe.upgrade}
+    names = {"boot": "machine"}
+    total = len(recipe.provision)
+    for number, step in enumerate(recipe.provision, 1):
+        names[f"{number}/{total} {step.kind}"] = f"step {number}"
+        whats[f"{number}/{total} {step.kind}"] = f"{step.kind}: {step.title}"
+    _, start = survey(recipe, base_sha256, accelerator, Policy())
+    return [
+        Row(
+            names.get(use.name, use.name),
+            whats.get(use.name, ""),
+            f"cached, {use.why}" if use.cache == "hit" else f"runs: {use.why}",
+            use.cache,
+            use.why,
+            use.key,
+            use.size,
+        )
+        for use in start.uses
+    ]
 
 
 def image_of(folder: Path) -> Path | None:

@@ -49,6 +49,15 @@ def convert(
     return [*words, str(source.absolute()), str(destination.absolute())]
 
 
+def rebase(path: Path, base: Path, *, unsafe: bool = False) -> list[str]:
+    """``qemu-img rebase`` of a qcow2 to another backing file, one further down its chain.
+
+    With *unsafe* nothing is read or copied: the same content is only somewhere else now.
+    """
+    words = ["qemu-img", "rebase", "-q", *(["-u"] if unsafe else []), "-f", "qcow2", "-F", "qcow2"]
+    return [*words, "-b", str(base.absolute()), str(path.absolute())]
+
+
 def resize(path: Path, format: str, size: int, *, shrink: bool = False) -> list[str]:  # noqa: A002
     """``qemu-img resize``; what lies past the end is lost, so making it smaller has to be said."""
     words = ["qemu-img", "resize", "-q", "-f", format, *(["--shrink"] if shrink else [])]

@@ -31,7 +31,9 @@ from factory.cli.root import app, console_for
 from factory.errors import FactoryError
 
 if TYPE_CHECKING:
+    from factory.build import Options
     from factory.console import Console
+    from factory.parallel import Ended
     from factory.plan import Plan
 
 
@@ -45,6 +47,9 @@ def build(
     connect: Connect = "",
     cold: Annotated[bool, typer.Option("--cold", help="Start from the base, without a warm machine.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")] = False,
+    from_step: Annotated[
+        str, typer.Option("--from", metavar="STEP", help="Run this step (its number, or upgrade) and all after it.")
+    ] = "",
     offline: Offline = False,
     accept_stale: AcceptStale = False,
     boot_test: Annotated[
@@ -55,6 +60,9 @@ def build(
         typer.Option("--keep", help="When machine and working files stay; default on a terminal: on-failure."),
     ] = None,
     keep_for: Annotated[str, typer.Option("--keep-for", metavar="TIME", help="How long a kept machine runs.")] = "1h",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, metavar="N", help="How many at once; 0: as this host allows.")
+    ] = 0,
     output: Output = Path("out"),
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
@@ -66,7 +74,7 @@ def build(
     console = console_for(context, log_format)
     plans = [make_plan(recipe, settings=settings_of(values), target=target) for recipe in recipes]
     from factory.build import Options
-    from factory.build import build as run
+    from factory.parallel import build_all, default_jobs
 
     options = Options(
         accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
@@ -79,18 +87,24 @@ def build(
         no_cache=no_cache,
         keep=keep_of(keep).value,
         keep_for=seconds_of(keep_for, "--keep-for"),
+        from_step=from_step,
     )
+    at_once = min(jobs or default_jobs(), len(plans))
+    wanted = [(plan, replace(options, again=_again(context, plan, values))) for plan in plans]
+    ends = build_all(wanted, console, at_once) if at_once > 1 else _in_turn(wanted, console)
     built: list[dict[str, Any]] = []
     failure: FactoryError | None = None
-    for plan in plans:
-        try:
-            result = run(plan, replace(options, again=_again(context, plan, values)), console)
-        except FactoryError as error:
-            built.append({"recipe": plan.recipe.name, "status": error.status, "error": _safe(error, console)})
-            failure = failure or error
+    for end in ends:
+        if end.built is None:
+            assert end.error is not None
+            built.append(
+                {"recipe": end.plan.recipe.name, "status": end.error.status, "error": _safe(end.error, console)}
+            )
+            failure = failure or end.error
             if len(plans) > 1:
-                console.error(error)
+                console.error(end.error)
             continue
+        result = end.built
         built.append(
             {
                 "recipe": result.recipe,
@@ -140,6 +154,20 @@ def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, 
         if setting.partition("=")[0] not in plan.recipe.secret_names:
             words += ["--set", setting]
     return tuple(words)
+
+
+def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended]:
+    """Build one after the other; one that fails stops no other."""
+    from factory.build import build as run
+    from factory.parallel import Ended
+
+    ends = []
+    for plan, options in wanted:
+        try:
+            ends.append(Ended(plan, run(plan, options, console)))
+        except FactoryError as error:
+            ends.append(Ended(plan, error=error))
+    return ends
 
 
 def _safe(error: FactoryError, console: Console) -> dict[str, object]:

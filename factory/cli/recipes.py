@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
-from factory.cli.options import AsJson, Document, Recipes, Set, Target, settings_of
+from factory.cli.options import Accel, AsJson, Document, Recipes, Set, Target, settings_of
 from factory.cli.root import app
 
 
@@ -23,18 +24,40 @@ def validate(recipes: Recipes, values: Set = []) -> None:  # noqa: B006
 
 
 @app.command()
-def plan(recipe: str, target: Target = [], values: Set = [], as_json: AsJson = False) -> None:  # noqa: B006
+def plan(
+    recipe: str,
+    target: Target = [],  # noqa: B006
+    values: Set = [],  # noqa: B006
+    accel: Accel = None,
+    sizes: Annotated[bool, typer.Option("--sizes", help="What each thing takes in the cache.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what a build would run, and what is cached and why; runs nothing."""
+    from factory import settings
     from factory.console import summary
+    from factory.errors import HostError
+    from factory.hypervisor import accelerator
     from factory.plan import describe, make_plan
 
     made = make_plan(recipe, settings=settings_of(values), target=target)
-    rows = describe(made)
+    try:
+        chosen = accelerator.choose(accel.value if accel else settings.value("FACTORY_ACCEL")).name
+    except HostError:  # a plan may be looked at where nothing can be built
+        chosen = "tcg"
+    rows = describe(made, chosen)
     if as_json:
-        stages = [{"stage": stage, "what": what, "state": state} for stage, what, state in rows]
+        stages = [vars(row) for row in rows]
         typer.echo(json.dumps({"schema": 1, "recipe": made.recipe.name, "key": made.key, "stages": stages}, indent=2))
-    else:
-        typer.echo(summary([["stage", "what", "state"], *rows]))
+        return
+    cells = [
+        [row.stage, row.what, row.state, *([f"{row.size / 1e6:.0f} MB" if row.size else ""] * sizes)] for row in rows
+    ]
+    typer.echo(summary([["stage", "what", "state", *(["size"] * sizes)], *cells]))
+    if sizes:
+        from factory.cache import Cache, size_limit
+
+        taken = sum(entry.size for entry in Cache().entries())
+        typer.echo(f"The cache holds {taken / 1e9:.1f} GB, at most {size_limit() / 1e9:.1f} GB (FACTORY_CACHE_LIMIT).")
 
 
 @app.command()

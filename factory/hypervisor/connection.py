@@ -60,6 +60,23 @@ class Connection:
         with self.errors("start the virtual machine", MachineError):
             return self._handle.createXML(xml, self._libvirt.VIR_DOMAIN_START_AUTODESTROY if not self.embedded else 0)
 
+    def checkpoint(self, domain: Any, xml: str) -> None:
+        """Save memory and disk of the running *domain* as *xml* says; it goes on at once. The new disk is there."""
+        flags = self._libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+        with self.errors("save the virtual machine", MachineError):
+            domain.snapshotCreateXML(xml, flags | self._libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT)
+
+    def saved_xml(self, memory: Path) -> str:
+        """The XML in a file of saved memory."""
+        with self.errors("read a saved virtual machine", MachineError):
+            return str(self._handle.saveImageGetXMLDesc(str(memory)))
+
+    def restore(self, memory: Path, xml: str, uuid: str) -> Any:
+        """Start the saved machine *uuid* from *memory*, with what *xml* changes; returns libvirt's domain."""
+        with self.errors("start the saved virtual machine", MachineError):
+            self._handle.restoreFlags(str(memory), xml, self._libvirt.VIR_DOMAIN_SAVE_RUNNING)
+            return self._handle.lookupByUUIDString(uuid)
+
     def alive(self, domain: Any) -> bool:
         """Whether *domain* still runs."""
         try:

@@ -132,20 +132,24 @@ def _add_network(domain: ElementTree.Element, spec: MachineSpec) -> None:
     arguments: list[str] = []
     if not spec.uefi and not spec.kernel:
         arguments += ["-machine", "graphics=off"]  # SeaBIOS then speaks on the serial console too
-    # Where the guest may not go out, the factory still comes in.
-    options = "" if spec.network == "user" else "restrict=on,"
-    forwards = ((spec.ssh_port, 22), *spec.forwards)
-    options += ",".join(f"hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forwards)
     bus = "pcie.0" if spec.chipset == "q35" else "pci.0"
     arguments += [
         "-netdev",
-        f"user,id=n0,{options}",
+        network_option(spec),
         "-device",
         f"virtio-net-pci,netdev=n0,bus={bus},addr={spec.nic_slot:#x},mac={spec.mac},romfile=",
     ]
     commandline = ElementTree.SubElement(domain, f"{{{QEMU_NAMESPACE}}}commandline")
     for argument in arguments:
         ElementTree.SubElement(commandline, f"{{{QEMU_NAMESPACE}}}arg", value=argument)
+
+
+def network_option(spec: MachineSpec) -> str:
+    """What ``-netdev`` gets: the guest's way out, if it has one, and the ports of this host that lead into it."""
+    # Where the guest may not go out, the factory still comes in.
+    options = "" if spec.network == "user" else "restrict=on,"
+    forwards = ((spec.ssh_port, 22), *spec.forwards)
+    return f"user,id=n0,{options}" + ",".join(f"hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forwards)
 
 
 def _text(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from factory import disk as disks
 from factory.errors import FactoryError, HostError, MachineError
-from factory.hypervisor import embedded, kept_machine
+from factory.hypervisor import embedded, kept_machine, saved
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.console_watch import ConsoleWatch
@@ -88,9 +89,22 @@ class Hypervisor:
         """Run *spec* for the length of the ``with``; the machine is gone afterwards, unless it is kept for people."""
         machine = Machine(self, spec)
         machine.start()
+        with self._running(machine):
+            yield machine
+
+    @contextlib.contextmanager
+    def resumed(self, spec: MachineSpec, memory: Path, uuid: str) -> Iterator[Machine]:
+        """Run *spec* from the saved *memory* of the machine *uuid*, as :meth:`machine` does; the file is changed."""
+        machine = Machine(self, spec)
+        with self._running(machine):
+            machine.resume(memory, uuid)
+            yield machine
+
+    @contextlib.contextmanager
+    def _running(self, machine: Machine) -> Iterator[None]:
         kept = False
         try:
-            yield machine
+            yield
         except FactoryError:
             if self._keep and self.owner and machine.login and machine.alive:
                 kept = kept_machine.keep(machine, self.owner, self._keep)
@@ -98,6 +112,11 @@ class Hypervisor:
         finally:
             if not kept:
                 machine.destroy()
+
+    @property
+    def saves(self) -> bool:
+        """Whether machines can be saved here: a daemon's libvirt writes files as another account."""
+        return self._uri == embedded.URI
 
     def uefi(self, name: str) -> UefiFirmware:
         """OVMF with fresh variables for the machine *name*."""
@@ -145,9 +164,44 @@ class Machine:
                 if not left or PORT_TAKEN not in str(error):
                     raise
             self.spec = replace(self.spec, ssh_port=free_port())
+        self._note_process()
+
+    def _note_process(self) -> None:
         self._process = embedded.process_of(self.spec.uuid)
-        if owner and self._process:
-            owner.note_child(self._process)
+        if self._hypervisor.owner and self._process:
+            self._hypervisor.owner.note_child(self._process)
+
+    def resume(self, memory: Path, uuid: str) -> None:
+        """Start it from the saved *memory* of the machine *uuid*, a file of the work folder, which is changed."""
+        self._started = time.monotonic()
+        enclosure, connection = self._hypervisor.enclosure, self._hypervisor.connection
+        self.spec.console.touch(mode=0o644)
+        for file in (self.spec.console, memory):
+            enclosure.give(file)
+        saved.rename(memory, uuid, self.spec.uuid)
+        seen = enclosure.path(memory)
+        xml = saved.adapted(connection.saved_xml(seen), self._as_seen(enclosure))
+        if self._hypervisor.owner:
+            self._hypervisor.owner.note_port(self.spec.ssh_port)
+        self._domain = connection.restore(seen, xml, self.spec.uuid)
+        self._note_process()
+
+    def checkpoint(self, memory: Path, overlay: Path) -> Path:
+        """Save the machine as it is now, and let it go on: its memory into *memory*, further writes into *overlay*.
+
+        Both are new files of the work folder. Returns the disk as it was, which nothing writes to any more.
+        """
+        enclosure = self._hypervisor.enclosure
+        before = self.spec.disks[0].path
+        disks.create_overlay(enclosure.path(before), "qcow2", overlay, cluster_size=4096)
+        memory.touch(mode=0o600)
+        for file in (overlay, memory):
+            enclosure.give(file)
+        request = saved.checkpoint_xml(enclosure.path(memory), enclosure.path(overlay), len(self.spec.disks) - 1)
+        self._hypervisor.connection.checkpoint(self._domain, request)
+        enclosure.take_back(memory)
+        self.spec = replace(self.spec, disks=(replace(self.spec.disks[0], path=overlay), *self.spec.disks[1:]))
+        return before
 
     def _as_seen(self, enclosure: Enclosure) -> MachineSpec:
         """The specification with the paths that QEMU sees, and its own files given to its account."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from typing import ClassVar
 
 from factory import apt_pins, mirror
@@ -21,6 +22,7 @@ PINS = f"{FOLDER}/preferences"
 KEYRINGS = "/etc/apt/keyrings"
 LOCK_SECONDS = 600
 RETRIES = 3
+LISTS_KEEP = 3600  # seconds after which the lists of a guest that goes on from a layer are fetched again
 
 
 class System:
@@ -31,7 +33,6 @@ class System:
     def __init__(self, session: Session, release: dict[str, str]) -> None:
         self._session = session
         self._release = release
-        self._fresh = False
         self._passed_over: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -78,7 +79,7 @@ class System:
                 fields.append(f"Signed-By: {keyring}")
             source = "\n".join(fields) + "\n"
             self._session.guest.put_bytes(source.encode(), f"/etc/apt/sources.list.d/{name}.sources", 0o644)
-        self._fresh = False
+        self._session.lists_at = 0.0
 
     def _armored(self, key: str) -> bool:
         return (self._session.recipe.folder / key).read_bytes().lstrip().startswith(b"-----BEGIN")
@@ -111,9 +112,9 @@ class System:
         ]
 
     def _update(self) -> None:
-        if not self._fresh:
+        if time.time() - self._session.lists_at > LISTS_KEEP:
             self._apt("-q update", "package lists")
-            self._fresh = True
+            self._session.lists_at = time.time()
 
     def _apt(self, words: str, where: str) -> None:
         while True:

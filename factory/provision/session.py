@@ -34,6 +34,7 @@ class Session:
     environment: dict[str, str] = field(default_factory=dict)
     packages: PackageSystem | None = None
     answers: Callable[[], bool] = lambda: True  # whether the guest's SSH still answers a new connection
+    lists_at: float = 0.0  # when the guest's package lists were fetched (seconds since 1970); 0: never
 
     def run(
         self,

@@ -1,0 +1,231 @@
+"""Several recipes at once: each build is a process of its own, and all of them show on one console.
+
+A process of its own has its own libvirt, so no build can take another one down, and an interrupt ends each of them as
+it ends a single build. What a build needs is known beforehand; it begins when the memory is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from factory.errors import BuildError, FactoryError
+
+if TYPE_CHECKING:
+    from factory.build import Built, Options
+    from factory.console import Console, Stage
+    from factory.plan import Plan
+
+SHARE = 0.8  # of the memory that is available now, for all builds together
+OVERHEAD = 768 << 20  # bytes beside the guests' memory: QEMU itself, qemu-img, our own process
+PR_SET_PDEATHSIG = 1
+
+
+def default_jobs() -> int:
+    """How many builds run at once when nobody says: two CPUs for each."""
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def memory_of(plan: Plan, options: Options) -> int:
+    """Bytes that a build of *plan* takes at its height: its own machine, or those of the boot tests."""
+    test = max(plan.recipe.requirements.memory, 512 << 20)
+    tests = {"full": 2 * test, "quick": test, "none": 0}[options.boot_test]
+    return max(plan.recipe.machine.memory, tests) + OVERHEAD
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Bytes of memory that new programs can have on this host now."""
+    for line in meminfo.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 1 << 62
+
+
+class Budget:
+    """A quantity that builds share; one that needs more than there is begins when it is alone."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def share(self, amount: int) -> Iterator[None]:
+        """Wait for *amount*, and hold it during the block."""
+        amount = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one build ended: what it built, or why it did not."""
+
+    plan: Plan
+    built: Built | None = None
+    error: FactoryError | None = None
+
+
+def build_all(wanted: Sequence[tuple[Plan, Options]], console: Console, jobs: int) -> list[Ended]:
+    """Build all *wanted*, at most *jobs* at once, in the order given; one that fails stops no other."""
+    budget = Budget(int(available_memory() * SHARE))
+    running: set[multiprocessing.process.BaseProcess] = set()
+
+    def one(plan: Plan, options: Options) -> Ended:
+        for secret in plan.recipe.secrets:
+            console.redact(secret)
+        with budget.share(memory_of(plan, options)):
+            return _in_a_process(plan, options, console, running)
+
+    with ThreadPoolExecutor(jobs, "build") as pool:
+        waiting = [pool.submit(one, plan, options) for plan, options in wanted]
+        try:
+            return [each.result() for each in waiting]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()  # it cleans up as a single build does; leaving the pool waits for it
+            raise
+
+
+def _in_a_process(
+    plan: Plan, options: Options, console: Console, running: set[multiprocessing.process.BaseProcess]
+) -> Ended:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of our threads
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_child, args=(plan, options, theirs, os.getpid()), name=f"build {plan.recipe.name}"
+    )
+    process.start()
+    running.add(process)
+    theirs.close()
+    view = _View(console)
+    ended: Ended | None = None
+    try:
+        while True:
+            message = ours.recv()
+            if isinstance(message, str):
+                view.show(message)
+            else:
+                built, error = message
+                ended = Ended(plan, built, error)
+    except EOFError:
+        pass
+    finally:
+        process.join()
+        running.discard(process)
+        view.close()
+    return ended or Ended(
+        plan,
+        error=BuildError(
+            f"the build of {plan.recipe.name} ended without a word",
+            cause=f"Its process ended with {process.exitcode}",
+            hint="Was it killed, for lack of memory perhaps? 'dmesg' tells",
+            code="build.process-ended",
+        ),
+    )
+
+
+class _Wire(io.TextIOBase):
+    """Standard error of a build's process: each event is a message."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def write(self, text: str) -> int:
+        self._connection.send(text)
+        return len(text)
+
+
+def _child(plan: Plan, options: Options, connection: Connection, parent: int) -> None:
+    """One build, in its own process."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, stop)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it has ended before we could ask
+        return
+    from factory.build import build
+    from factory.console import Console
+
+    console = Console.create("json", cast(TextIO, _Wire(connection)))
+    try:
+        connection.send((build(plan, options, console), None))
+    except FactoryError as error:
+        connection.send((None, error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    finally:
+        connection.close()
+
+
+class _View:
+    """Shows the events of a build's process as stages of our own console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stages: dict[str, Stage] = {}
+
+    def show(self, text: str) -> None:
+        """One line of what the process told."""
+        event: dict[str, Any] = json.loads(text)
+        stage = self._stages.get(event.get("stage", ""))
+        match event["event"]:
+            case "stage" if event["state"] == "running":
+                self._begin(event["stage"])
+            case "stage" if stage:
+                self._end(stage, event)
+            case "note" if stage:
+                stage.note(event["note"])
+            case "progress" if stage and "bytes" in event:
+                stage.progress(event["bytes"], event["total"])
+            case "progress" if stage:
+                stage.progress(event["done"], event["total"], event["unit"])
+            case "output" if stage:
+                stage.output(event["line"])
+            case "message":
+                self._console.say(event["text"])
+            case "warning":
+                self._console.warn(event["text"])
+
+    def _begin(self, path: str) -> None:
+        # A name may have a slash in it ("1/5 packages"), so the parent is the longest path that is known.
+        above = max((known for known in self._stages if path.startswith(f"{known}/")), key=len, default="")
+        stage = self._console.stage(path[len(above) + 1 :] if above else path, parent=self._stages.get(above))
+        self._stages[path] = stage
+        stage.__enter__()
+
+    def _end(self, stage: Stage, event: dict[str, Any]) -> None:
+        if event.get("note"):
+            stage.note(event["note"])
+        stage.state = event["state"]
+        stage.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """End what the process has left open, the innermost first."""
+        for stage in reversed(self._stages.values()):
+            if stage.running:
+                stage.state = "failed"
+                stage.__exit__(None, None, None)
