@@ -43,7 +43,7 @@ __all__ = ["Cache", "Entry", "lock", "private_folder", "size_limit"]
 FULL_READ_SECONDS = 7 * 24 * 3600  # after so long the content is read in full again
 REST_SECONDS = 3600  # an entry used within the last hour is never trimmed: a build may be about to hold it
 RESTLESS = {"layer", "memory"}  # but these may be: a build copies them, and does without when they are gone
-OTHER_FOLDERS = {"locks", "work", "downloads", "history", "libvirt"}  # these hold no entries
+OTHER_FOLDERS = {"locks", "work", "downloads", "history", "indexes", "libvirt"}  # these hold no entries
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}")
 
 

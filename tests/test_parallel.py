@@ -1,0 +1,190 @@
+"""Several recipes at once: the budget, what is shown, failures apart, and what an interrupt leaves."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from factory.build import Options
+from factory.console import Console
+from factory.parallel import Budget, _View, available_memory, build_all, memory_of
+from factory.plan import Plan, make_plan
+from tests import command_line
+from tests.recipe_files import HEAD, write
+
+TOP = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    command_line.own_places(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def plans(place: Path, *names: str, more: str = "") -> list[Plan]:
+    """Recipes whose base is not there, so that each fails at once; by its own fault."""
+    made = []
+    for name in names:
+        text = HEAD.replace("name: web", f"name: {name}").replace("debian-12", f"debian-12@sha256:{'0' * 64}")
+        made.append(make_plan(str(write(place, text + more, name=name))))
+    return made
+
+
+# -- the budget
+
+
+def test_no_more_runs_at_once_than_the_budget_holds() -> None:
+    budget, lock = Budget(10), threading.Lock()
+    now, most = 0, 0
+
+    def one(amount: int) -> None:
+        nonlocal now, most
+        with budget.share(amount):
+            with lock:
+                now += min(amount, 10)
+                most = max(most, now)
+            time.sleep(0.02)
+            with lock:
+                now -= min(amount, 10)
+
+    threads = [threading.Thread(target=one, args=(amount,)) for amount in (4, 4, 4, 7, 100, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert 4 < most <= 10
+
+
+def test_a_build_takes_its_machine_or_those_of_its_tests(place: Path) -> None:
+    (small,) = plans(place, "small", more="machine: {memory: 1GiB}\nrequirements: {memory: 2GiB}\n")
+    sizes = [memory_of(small, Options(boot_test=mode)) >> 20 for mode in ("none", "quick", "full")]
+    assert sizes == [1024 + 768, 2048 + 768, 4096 + 768]
+
+
+def test_the_memory_that_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
+    assert available_memory(file) == 2 << 20
+    assert available_memory() > 1 << 20
+
+
+# -- what is shown
+
+
+def test_events_of_a_process_become_stages_here() -> None:
+    shown = io.StringIO()
+    console = Console.create("json", shown)
+    view = _View(console)
+    for event in (
+        {"event": "stage", "stage": "web", "state": "running"},
+        {"event": "stage", "stage": "web/customise", "state": "running"},
+        {"event": "stage", "stage": "web/customise/1/2 copy", "state": "running"},
+        {"event": "output", "stage": "web/customise/1/2 copy", "source": "", "line": "hello"},
+        {"event": "stage", "stage": "web/customise/1/2 copy", "state": "cached", "seconds": 0.1, "note": "kept"},
+        {"event": "stage", "stage": "web/customise", "state": "failed", "seconds": 0.1},
+        {"event": "message", "text": "a word"},
+        {"event": "error", "code": "x"},
+    ):
+        view.show(json.dumps(event) + "\n")
+    view.close()
+    assert [(record.path, record.depth, record.state, record.note) for record in console.timeline()] == [
+        ("web", 0, "failed", ""),
+        ("web/customise", 1, "failed", ""),
+        ("web/customise/1/2 copy", 2, "cached", "kept"),
+    ]
+    assert '"line": "hello"' in shown.getvalue() and '"text": "a word"' in shown.getvalue()
+    assert '"event": "error"' not in shown.getvalue()  # who asked for the builds shows it
+
+
+# -- processes
+
+
+@pytest.mark.real
+def test_each_failure_is_its_own(place: Path) -> None:
+    console = Console.quiet()
+    ends = build_all(
+        plans(place, "one", "two", "three"), Options(accelerator="tcg", output=place / "out", offline=True), console, 2
+    )
+    assert [end.plan.recipe.name for end in ends] == ["one", "two", "three"]
+    assert [end.error.code for end in ends if end.error] == ["base.offline"] * 3
+    assert {record.path for record in console.timeline() if record.depth == 0} == {"one", "two", "three"}
+    assert len(list((place / "out").glob("*/*.failed/build.log"))) == 3
+
+
+@pytest.mark.real
+def test_one_table_and_one_status(place: Path) -> None:
+    files = [plan.recipe.file for plan in plans(place, "one", "two")]
+    done = command_line.run(
+        "build", *files, "--jobs", "2", "--offline", "--accel", "tcg", "--json", "--output", place / "out"
+    )
+    assert done.returncode == 4
+    builds = json.loads(done.stdout)["builds"]
+    assert [(built["recipe"], built["error"]["code"]) for built in builds] == [
+        ("one", "base.offline"),
+        ("two", "base.offline"),
+    ]
+    assert done.stderr.count("error: the base debian-12 is not in the cache") == 2
+    assert "recipe  result" in done.stderr
+
+
+SLEEPER = """
+import sys, time
+from pathlib import Path
+import factory.build
+def build(plan, options, console):
+    Path(sys.argv[-1], plan.recipe.name).touch()
+    try:
+        time.sleep(60)
+    finally:
+        Path(sys.argv[-1], plan.recipe.name + ".cleaned").touch()
+factory.build.build = build
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_ends_each_of_them(place: Path, number: signal.Signals) -> None:
+    """The processes are new ones, so what stands in for a build comes in by a module that Python loads at its start."""
+    site = place / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SLEEPER.replace("sys.argv[-1]", repr(str(place))))
+    files = [str(plan.recipe.file) for plan in plans(place, "one", "two")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "factory", "build", *files, "--jobs", "2"],
+        cwd=TOP,
+        env=os.environ | {"PYTHONPATH": f"{site}:{TOP}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+    def all_there(*names: str) -> bool:
+        return all((place / name).exists() for name in names)
+
+    def wait(*names: str) -> bool:
+        deadline = time.monotonic() + 30
+        while not all_there(*names) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return all_there(*names)
+
+    try:
+        assert wait("one", "two"), process.communicate(timeout=5)
+        process.send_signal(number)
+        assert wait("one.cleaned", "two.cleaned")
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == (130 if number != signal.SIGKILL else -9), output
+        assert "Traceback" not in output
+    finally:
+        process.kill()
+        process.communicate()
