@@ -112,9 +112,8 @@ def test_events_of_a_process_become_stages_here() -> None:
 @pytest.mark.real
 def test_each_failure_is_its_own(place: Path) -> None:
     console = Console.quiet()
-    ends = build_all(
-        plans(place, "one", "two", "three"), Options(accelerator="tcg", output=place / "out", offline=True), console, 2
-    )
+    options = Options(accelerator="tcg", output=place / "out", offline=True)
+    ends = build_all([(plan, options) for plan in plans(place, "one", "two", "three")], console, 2)
     assert [end.plan.recipe.name for end in ends] == ["one", "two", "three"]
     assert [end.error.code for end in ends if end.error] == ["base.offline"] * 3
     assert {record.path for record in console.timeline() if record.depth == 0} == {"one", "two", "three"}
