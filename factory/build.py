@@ -48,6 +48,7 @@ class Options:
     again: tuple[str, ...] = ()  # the words of the command line that build it again
     cold: bool = False  # start from the base, without a warm machine or a layer
     no_cache: bool = False  # run every step, whatever is cached
+    if_changed: bool = False  # although the last build is old, only when its packages have other versions now
     from_step: str = ""  # run this step and all after it, whatever is cached; its number, or ``upgrade``
 
     @property
@@ -103,7 +104,11 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
 def _nothing_to_do(plan: Plan, options: Options, console: Console, began: float) -> Built | None:
     """The build that this one would only repeat, if it is there; ``latest`` then points to it."""
     found = unchanged.find(plan, options.output, options.boot_test, accept_stale=options.accept_stale)
+    if found.image is None and options.if_changed and not options.offline:
+        found = unchanged.look(plan, options.output, options.boot_test, console)
     if found.image is None:
+        if options.if_changed:
+            console.say(f"{plan.recipe.name} {plan.recipe.version} is built: {found.why}.")
         return None
     folder, document = found.image.folder, found.image.manifest
     with touching(folder, "Pointing latest to a build"):

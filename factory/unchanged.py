@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory import bases, images
+from factory.errors import FactoryError, HostError
 from factory.recipe.steps import PackagesStep, ShellStep
 
 if TYPE_CHECKING:
+    from factory.console import Console
     from factory.images import Image
     from factory.plan import Plan
     from factory.recipe import Recipe
@@ -35,6 +37,52 @@ def keeps(recipe: Recipe) -> float | None:
     if recipe.upgrade != "none" or any(isinstance(step, PackagesStep) for step in recipe.provision):
         limits.append(PACKAGES_KEEP)
     return min(limits, default=None)
+
+
+def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchanged:
+    """As :func:`find`, for a nightly run: a build that is too old, or whose base is, still counts when the archive
+    would bring nothing new.
+
+    Says of what is new what it is. What cannot be told counts as new.
+    """
+    recipe = plan.recipe
+    if recipe.secret_names:
+        return find(plan, output, boot_test)
+    same = [each for each in images.builds(output, recipe.name) if each.manifest.key == plan.key]
+    same = [each for each in same if _tested(each, boot_test) and _whole(each)]
+    if not same:
+        return find(plan, output, boot_test)
+    newest = same[-1]
+    age = time.time() - newest.manifest.started.timestamp()
+    fetches = [step.refresh for step in recipe.provision if isinstance(step, ShellStep) and step.refresh is not None]
+    if fetches and age > min(fetches):
+        return Unchanged(None, f"a step that fetches ran {bases.age(age)} ago")
+    base = bases.cached(plan.base)
+    if plan.base.kind != "scratch" and (base is None or base.sha256 != newest.manifest.base.digest):
+        return Unchanged(None, "the base has changed since the last build")
+    try:
+        new = _news(plan, newest, base, console)
+    except FactoryError as error:
+        return Unchanged(None, f"it cannot be told whether packages changed ({error.message})")
+    if new:
+        more = f" and {len(new) - 5} more" if len(new) > 5 else ""
+        return Unchanged(None, f"there are other versions of {', '.join(new[:5])}{more}")
+    return Unchanged(newest, f"no package has another version than in the build of {bases.age(age)} ago")
+
+
+def _news(plan: Plan, image: Image, base: bases.Base | None, console: Console) -> list[str]:
+    """Packages of *image* that a build would install in another version; see :mod:`factory.package_news`."""
+    from factory import package_news
+
+    recipe = plan.recipe
+    if plan.base.kind != "scratch":
+        if recipe.upgrade == "none" and not any(isinstance(step, PackagesStep) for step in recipe.provision):
+            return []
+        raise HostError("only the index of Debian's own archive is asked", code="host.cannot-tell")
+    # A base that would be made anew brings the newest of its own packages too.
+    current = base is not None and (bool(plan.base.pin) or bases.fresh(plan.base, base.entry))
+    of_base = {str(each["name"]) for each in base.facts.get("packages", [])} if base and current else set()
+    return package_news.news(recipe, plan.base.suite, image.manifest.packages, of_base, console)
 
 
 def find(plan: Plan, output: Path, boot_test: str, *, accept_stale: bool = False) -> Unchanged:

@@ -50,6 +50,9 @@ def build(
     from_step: Annotated[
         str, typer.Option("--from", metavar="STEP", help="Run this step (its number, or upgrade) and all after it.")
     ] = "",
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Build only if the archive has other versions than the last image.")
+    ] = False,
     offline: Offline = False,
     accept_stale: AcceptStale = False,
     boot_test: Annotated[
@@ -88,6 +91,7 @@ def build(
         keep=keep_of(keep).value,
         keep_for=seconds_of(keep_for, "--keep-for"),
         from_step=from_step,
+        if_changed=if_changed,
     )
     at_once = min(jobs or default_jobs(), len(plans))
     wanted = [(plan, replace(options, again=_again(context, plan, values))) for plan in plans]

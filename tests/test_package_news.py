@@ -1,0 +1,114 @@
+"""What the archive would bring: told from apt's simulation, and from a real index."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import package_news, unchanged
+from factory.console import Console
+from factory.errors import BuildError, HostError
+from factory.manifest import PackageEntry
+from factory.package_news import changed, status
+from tests.recipe_files import HEAD, write
+from tests.test_unchanged import built, place, plan_of
+
+__all__ = ["place"]
+
+LISTED = """Reading package lists...
+Inst libssl3 [3.0.1] (3.0.2 Debian-Security:12/stable-security [amd64])
+Inst tzdata [2025b] (2026a Debian:12.9/stable [all])
+Inst nginx [1.22] (1.23 Debian:12.9/stable [amd64])
+Inst bash [5.2] (5.2 Debian:12.9/stable [amd64])
+Inst newcomer (1.0 Debian:12.9/stable [amd64])
+Conf libssl3 (3.0.2 Debian-Security:12/stable-security [amd64])
+"""
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "found"),
+    [("all", ["libssl3", "tzdata", "nginx"]), ("security", ["libssl3", "nginx"]), ("none", ["nginx"])],
+)
+def test_what_counts_is_what_the_recipe_would_bring(upgrade: str, found: list[str]) -> None:
+    assert changed(LISTED, upgrade, {"libssl3", "tzdata", "bash"}) == found
+
+
+def test_of_an_old_base_everything_counts() -> None:
+    assert changed(LISTED, "none", set()) == ["libssl3", "tzdata", "nginx"]
+
+
+def test_a_status_file_has_no_room_for_tricks(tmp_path: Path) -> None:
+    packages = [
+        PackageEntry(name="good", version="1:2.0~rc1-3+deb12u1", architecture="amd64"),
+        PackageEntry(name="bad\nStatus: x", version="1", architecture="amd64"),
+        PackageEntry(name="odd", version="1 2", architecture="amd64"),
+    ]
+    file = tmp_path / "status"
+    file.write_text(status(packages))
+    assert "bad" not in file.read_text() and "odd" not in file.read_text()
+    listed = subprocess.run(
+        ["dpkg-query", "--admindir", tmp_path, "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode == 0:  # where dpkg is
+        assert listed.stdout == "good 1:2.0~rc1-3+deb12u1 installed\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ([], ""),
+        (["nginx"], "there are other versions of nginx"),
+        (list("abcdefg"), "other versions of a, b, c, d, e and 2 more"),
+        (HostError("the repositories of a recipe are not asked"), "it cannot be told"),
+        (BuildError("apt-get ended with status 100"), "it cannot be told"),
+    ],
+)
+def test_an_old_build_counts_when_there_is_no_news(
+    place: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, why: str
+) -> None:
+    def news(*words: object) -> list[str]:
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer)
+
+    monkeypatch.setattr(package_news, "news", news)
+    write(place, HEAD)
+    plan = plan_of(place)
+    folder = built(place, plan, age=80 * 3600)
+    assert unchanged.find(plan, place / "out", "full").image is None
+    found = unchanged.look(plan, place / "out", "full", Console.quiet())
+    assert why in found.why
+    assert (found.image.folder if found.image else None) == (None if why else folder)
+
+
+def test_a_step_that_fetches_is_not_asked_about(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_news, "news", lambda *_: [])
+    write(place, HEAD + "provision:\n  - shell: {run: date, refresh: 1h}\n")
+    plan = plan_of(place)
+    built(place, plan, age=2 * 3600)
+    assert "a step that fetches ran 2 hours ago" in unchanged.look(plan, place / "out", "full", Console.quiet()).why
+
+
+@pytest.mark.real
+def test_the_real_index_knows_what_is_old(place: Path) -> None:
+    from factory.errors import CommandFailed
+    from factory.recipe import load_recipe
+
+    recipe = load_recipe(str(write(place, HEAD)))
+    mine = [
+        PackageEntry(name=name, version="0.1", architecture="amd64") for name in ("htop", "manpages", "no-such-package")
+    ]
+    try:
+        assert package_news.news(recipe, "bookworm", mine, {"manpages"}, Console.quiet()) == ["htop"]
+    except CommandFailed as error:
+        pytest.skip(f"no archive within reach: {error.cause}")
+    start = time.monotonic()
+    assert package_news.news(recipe, "bookworm", mine[2:], set(), Console.quiet()) == []
+    assert time.monotonic() - start < 60
