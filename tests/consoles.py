@@ -60,6 +60,40 @@ DEATHS: dict[str, list[str]] = {
     ],
 }
 
+WAITING: dict[str, list[str]] = {
+    "machine.no-seed": [
+        LINUX
+        + "[   61.9] cloud-init[488]: Cloud-init v. 22.4.2 finished at Sun, 22 Nov 2026 00:20:21 +0000. "
+        + "Datasource DataSourceNone.  Up 61.93 seconds\r\n[   61.9] cloud-init[488]: 2026-11-22 00:20:21,001 - "
+        + "cc_final_message.py[WARNING]: Used fallback datasource\r\n\r\nDebian GNU/Linux 12 debian ttyS0\r\n",
+    ],
+    "machine.no-address": [
+        LINUX
+        + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
+        + "[   20.1] cloud-init[321]: ci-info: +--------+-------+-----------+-----------+-------+--------------+\r\n"
+        + "[   20.1] cloud-init[321]: ci-info: | Device |   Up  |  Address  |    Mask   | Scope |  Hw-Address  |\r\n"
+        + "[   20.1] cloud-init[321]: ci-info: |  eth0  | False |     .     |     .     |   .   | 52:54:00:1:2 |\r\n"
+        + "[   20.1] cloud-init[321]: ci-info: |   lo   |  True | 127.0.0.1 | 255.0.0.0 |  host |      .       |\r\n"
+        + "[   20.1] cloud-init[321]: ci-info: +--------+-------+-----------+-----------+-------+--------------+\r\n"
+        + "[   20.2] cloud-init[321]: ci-info: +++++++++++++++++++Route IPv4 info++++++++++++++++++\r\n",
+        LINUX
+        + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mnetworking.service\x1b[0m - Raise network.\r\n",
+        LINUX
+        + "[\x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*   \x1b[0m] A start job is running for Raise network interfaces "
+        + "(2min 10s / 5min 2s)\r",
+    ],
+    "machine.ssh-closed": [
+        LINUX
+        + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n",
+        LINUX + "[FAILED] Failed to start OpenBSD Secure Shell server.\r\nSee 'systemctl status ssh.service'.\r\n",
+    ],
+    "machine.cloud-init": [
+        LINUX + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mcloud-init.service\x1b[0m - Initial job.\r\n",
+        LINUX + "[   19.3] cloud-init[330]: Traceback (most recent call last):\r\n",
+    ],
+}
+"""A system runs, but nobody will be able to log in: only known while somebody waits for that."""
+
 ALIVE = [
     # Debian 12 as the factory's own base says it, with the words that a careless eye would take for a dead boot.
     SEABIOS
@@ -88,6 +122,16 @@ ALIVE = [
     + "[   59.2] cloud-init[611]: E: grub> is only a word here\r\n"
     + "-----BEGIN SSH HOST KEY KEYS-----\r\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@host\r\n"
     + "-----END SSH HOST KEY KEYS-----\r\n\r\nDebian GNU/Linux 12 host ttyS0\r\n\r\nhost login: ",
+    # A network that is there, as cloud-init shows it, and one that came late.
+    LINUX
+    + "[    5.1]  A start job is running for Raise network interfaces (12s / 5min 2s)\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: | Device |   Up  |  Address  |    Mask   | Scope |  Hw-Address  |\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: |  ens16 |  True | 10.0.2.15 | 255.255.255.0 | global | 52:54:00:1:2 |\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: |   lo   |  True | 127.0.0.1 | 255.0.0.0 |  host |      .       |\r\n"
+    + "[   20.2] cloud-init[321]: ci-info: +++++++++++++++++++Route IPv4 info++++++++++++++++++\r\n"
+    + "[   61.9] cloud-init[488]: Cloud-init v. 22.4.2 finished at Sun, 22 Nov 2026 00:20:21 +0000. Datasource "
+    + "DataSourceNoCloud [seed=/dev/vdb][dsmode=net].  Up 61.93 seconds\r\n",
     # dracut is slow under emulation, says so, and still finds its disk.
     LINUX
     + "[  130.1] dracut-initqueue[321]: Warning: dracut-initqueue: timeout, still waiting for following hooks:\r\n"

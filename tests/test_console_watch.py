@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from factory.hypervisor.console_watch import ConsoleWatch, clean
-from tests.consoles import ALIVE, DEATHS, LINUX, SEABIOS
+from tests.consoles import ALIVE, DEATHS, LINUX, SEABIOS, WAITING
 
 CASES = [(code, text) for code, texts in DEATHS.items() for text in texts]
 
@@ -46,14 +46,37 @@ def test_so_it_has_when_it_comes_byte_by_byte(console: ConsoleWatch, code: str, 
     assert death is not None and death[0].code == code
 
 
-@pytest.mark.parametrize("text", ALIVE, ids=["debian", "dracut", "uefi", "nothing"])
+LATER = [(code, text) for code, texts in WAITING.items() for text in texts]
+
+
+@pytest.mark.parametrize(("code", "text"), LATER, ids=[f"{code}-{number}" for number, (code, _) in enumerate(LATER)])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_login_that_will_not_come_has_its_cause(console: ConsoleWatch, code: str, text: str, size: int) -> None:
+    data = (SEABIOS + text)[-1400:].encode()
+    for start in range(0, len(data), size):
+        write(console, data[start : start + size])
+        console.read()
+    assert console.death() is None, "it runs: a command in it may well end"
+    assert console.death(waiting=True) is None, "it may still come up"
+    console._since -= 10
+    death = console.death(waiting=True)
+    assert death is not None and death[0].code == code
+    assert 0 < death[0].patience < 10, "told within ten seconds of the guest showing it"
+    write(console, "Kernel panic - not syncing: x\r\n")
+    console.read()
+    death = console.death()
+    assert death is not None and death[0].code == "machine.kernel-panic", "what is certain comes first"
+
+
+@pytest.mark.parametrize("text", ALIVE, ids=["debian", "network", "dracut", "uefi", "nothing"])
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_boot_that_is_well_is_left_alone(console: ConsoleWatch, text: str, size: int) -> None:
     data = text.encode()
     for start in range(0, len(data), size):
         write(console, data[start : start + size])
         console.read()
-        assert console.death() is None, console.last_line()
+        console._since = 0
+        assert console.death(waiting=True) is None, console.last_line()
 
 
 def test_the_line_of_a_death_is_whole_once_it_has_come(console: ConsoleWatch) -> None:

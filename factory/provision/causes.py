@@ -37,8 +37,7 @@ CAUSES = (
         "step.package-lock",
     ),
     Cause(
-        r"(?:Could not resolve|Temporary failure resolving|Temporary failure in name resolution"
-        r"|Could not resolve host)[: ]*(?P<name>'[^']+'|\S*)",
+        r"(?:Could not resolve(?: host)?|Temporary failure (?:resolving|in name resolution))[: ]*(?P<name>'[^']+'|\S*)",
         "The guest could not resolve {name}",
         NETWORK,
         "step.archive-unreachable",
