@@ -8,7 +8,8 @@ SHELL := /bin/bash
 RECIPE ?=
 TARGET ?=
 ARGS ?=
-ROUNDS ?= 3
+ROUNDS ?=
+SEED ?=
 ONLY ?=
 PYTEST := .venv/bin/python -m pytest
 
@@ -38,10 +39,10 @@ check: setup ## lint, types and unit tests; no virtual machine
 	@$(PYTEST) -q -m "not real and not slow" $(ARGS)
 
 bench: setup ## measure it, beside Packer when that is installed [ROUNDS=3] [ONLY=cold,packer]
-	@.venv/bin/python -m bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+	@.venv/bin/python -m bench --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))
 
-chaos:
-	@echo "make $@ comes with a later version" >&2; exit 2
+chaos: setup ## kill -9 at random moments of real builds, and look what is left [ROUNDS=20] [SEED=1]
+	@.venv/bin/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## remove .venv and what tools left here; out/ and the cache of bases stay
 	@rm -rf .venv .setup.lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

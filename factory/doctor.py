@@ -27,6 +27,7 @@ PROGRAMS = (
 )
 SPACE = 10 * 1024**3  # bytes below which the doctor warns
 MEMORY = 3 * 1024**3
+KVM = Path("/dev/kvm")
 
 
 def examine() -> list[Check]:
@@ -68,7 +69,7 @@ def _accelerator() -> Iterator[Check]:
 
 
 def _kvm() -> Iterator[Check]:
-    device = Path("/dev/kvm")
+    device = KVM
     if not device.exists():
         yield Check(
             "ok", "/dev/kvm", "not there, and not needed"

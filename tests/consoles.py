@@ -60,8 +60,17 @@ DEATHS: dict[str, list[str]] = {
     ],
 }
 
+CLOUD_INIT = "[   20.1] cloud-init[321]: Cloud-init v. 22.4.2 running 'init' at Sun, 22 Nov 2026 00:20:11 +0000.\r\n"
 WAITING: dict[str, list[str]] = {
     "machine.no-seed": [
+        # Recorded: ds-identify turned cloud-init off, and sshd has no host keys.
+        "Loading Linux 6.1.0-56-cloud-amd64 ...\r\n"
+        + LINUX
+        + "[\x1b[0;32m  OK  \x1b[0m] Reached target \x1b[0;1;39mgetty.target\x1b[0m - Login Prompts.\r\r\n"
+        + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.servic\u2026[0m"
+        + " - OpenBSD Secure Shell server.\r\r\nSee 'systemctl status ssh.service' for details.\r\r\n"
+        + "[   41.650675] hrtimer: interrupt took 188006410 ns\r\n\r\r\nDebian GNU/Linux 12 localhost ttyS0\r\r\n"
+        + "\r\nlocalhost login: [   54.003870] powernow_k8: Power state transitions not supported\r\n",
         LINUX
         + "[   61.9] cloud-init[488]: Cloud-init v. 22.4.2 finished at Sun, 22 Nov 2026 00:20:21 +0000. "
         + "Datasource DataSourceNone.  Up 61.93 seconds\r\n[   61.9] cloud-init[488]: 2026-11-22 00:20:21,001 - "
@@ -78,14 +87,19 @@ WAITING: dict[str, list[str]] = {
         + "[   20.2] cloud-init[321]: ci-info: +++++++++++++++++++Route IPv4 info++++++++++++++++++\r\n",
         LINUX
         + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mnetworking.service\x1b[0m - Raise network.\r\n",
+        # Recorded: DHCP that nobody answers.
+        LINUX
+        + "\x1b\r\r\x1b[K[ \x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*  \x1b[0m] Job networking.service/start running "
+        + "(1min 44s / 5min 36s)\r\r\n",
         LINUX
         + "[\x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*   \x1b[0m] A start job is running for Raise network interfaces "
         + "(2min 10s / 5min 2s)\r",
     ],
     "machine.ssh-closed": [
+        LINUX + CLOUD_INIT + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m.\r\n",
         LINUX
-        + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n",
-        LINUX + "[FAILED] Failed to start OpenBSD Secure Shell server.\r\nSee 'systemctl status ssh.service'.\r\n",
+        + CLOUD_INIT
+        + "[FAILED] Failed to start OpenBSD Secure Shell server.\r\nSee 'systemctl status ssh.service'.\r\n",
     ],
     "machine.cloud-init": [
         LINUX + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mcloud-init.service\x1b[0m - Initial job.\r\n",
@@ -124,6 +138,7 @@ ALIVE = [
     + "-----END SSH HOST KEY KEYS-----\r\n\r\nDebian GNU/Linux 12 host ttyS0\r\n\r\nhost login: ",
     # A network that is there, as cloud-init shows it, and one that came late.
     LINUX
+    + "\x1b\r\r\x1b[K[\x1b[0;1;31m*\x1b[0m    ] Job networking.service/start running (45s / 5min 36s)\r\r\n"
     + "[    5.1]  A start job is running for Raise network interfaces (12s / 5min 2s)\r\n"
     + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
     + "[   20.1] cloud-init[321]: ci-info: | Device |   Up  |  Address  |    Mask   | Scope |  Hw-Address  |\r\n"

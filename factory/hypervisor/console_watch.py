@@ -6,6 +6,7 @@ import codecs
 import re
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,11 @@ class Death:
     cause: str
     hint: str
     patience: float = 0.0  # seconds that a boot gets to come up all the same, before it counts
+    unless: re.Pattern[str] | None = None  # whose words, anywhere before, rule it out
 
 
+# systemd cuts long names of units in the middle, so the end of the line counts too.
+SSH_FAILED = re.compile(r"Failed to start [^\n]*(?:\bsshd?\.service|OpenBSD Secure Shell server|OpenSSH server daemon)")
 DEATHS = (
     Death(
         "machine.kernel-panic",
@@ -65,11 +69,23 @@ DEATHS = (
         "Its datasource_list leaves out NoCloud and ConfigDrive, or the kernel has no driver of the seed's disk",
         patience=3,
     ),
+    # ds-identify turns cloud-init off where it finds no seed; the host keys that it makes are then missing.
+    Death(
+        "machine.no-seed",
+        SSH_FAILED,
+        "cloud-init did not run, so the guest has neither host keys nor the key of the login",
+        "It found no seed: its datasource_list leaves out NoCloud and ConfigDrive, the kernel has no driver of the "
+        "seed's disk, or cloud-init is disabled in the image",
+        patience=6,
+        unless=re.compile(r"cloud-init\[\d|Cloud-init v"),
+    ),
     Death(
         "machine.no-address",
         re.compile(
-            r"A start job is running for [^\n]*[Nn]etwork[^\n]*\((?:[2-9]|\d\d)min "
-            r"|Failed to start (?:networking|systemd-networkd-wait-online|NetworkManager-wait-online)"
+            r"(?:A start job is running for [^\n]*[Nn]etwork|Job [\w-]*[Nn]etwork[\w-]*\.service/start running)"
+            r"[^\n]*\((?:1min [3-5]\d?s|[2-9]min|\d\dmin)"
+            r"|Failed to start [^\n]*(?:networking\.service|systemd-networkd-wait-online|NetworkManager-wait-online"
+            r"|Raise network interfaces|Wait for Network to be Configured)"
             r"|ci-info: \++Net device info\++(?:(?!\| +\w+ +\| +True +\| +(?!127\.)\d+\.\d+\.\d+\.\d+)[^\0])*?"
             r"ci-info: \++Route IPv4 info"
         ),
@@ -79,7 +95,7 @@ DEATHS = (
     ),
     Death(
         "machine.ssh-closed",
-        re.compile(r"Failed to start (?:ssh|sshd)\.service|Failed to start OpenBSD Secure Shell server"),
+        SSH_FAILED,
         "The guest's SSH server did not start",
         "Its configuration is wrong ('sshd -t' in the guest tells), or it has no host keys",
         patience=6,
@@ -87,7 +103,7 @@ DEATHS = (
     Death(
         "machine.cloud-init",
         re.compile(
-            r"Failed to start (?:cloud-init(?:-local|-network|-main)?\.service|Initial cloud-init job)"
+            r"Failed to start [^\n]*(?:cloud-init(?:-local|-network|-main)?\.service|Initial cloud-init job)"
             r"|cloud-init\[\d+\]: (?:Traceback \(most recent call last\)|failed run of stage)"
         ),
         "cloud-init failed, so nobody can log in",
@@ -118,6 +134,7 @@ class ConsoleWatch:
         self._recent = ""
         self._death: tuple[Death, str] | None = None
         self._since = 0.0  # when it first showed
+        self._seen: set[re.Pattern[str]] = set()  # what rules a sign out
         self.last_progress = time.monotonic()
 
     def read(self) -> str:
@@ -142,12 +159,19 @@ class ConsoleWatch:
         self._unfinished = unfinished[0] if unfinished else ""
         text = clean(raw[: unfinished.start()] if unfinished else raw)
         self._recent = (self._recent + text)[-KEPT:]
-        found = _find_death(self._recent)
-        if found and (self._death is None or found[0].patience < self._death[0].patience):
-            self._death, self._since = found, time.monotonic()
-        elif found and self._death and self._death[0] is found[0]:  # its line may have grown
-            self._death = found
+        self._seen |= {each.unless for each in DEATHS if each.unless and each.unless.search(self._recent)}
+        self._judge(_find_death(self._recent, self._seen))
         return text
+
+    def _judge(self, found: tuple[Death, str] | None) -> None:
+        """The sign that counts from now on: what is certain beats what takes patience, else the first one stays."""
+        before = self._death[0] if self._death else None
+        if before is None or before.unless in self._seen or (found and found[0].patience < before.patience):
+            if found and before is not found[0]:
+                self._since = time.monotonic()
+            self._death = found
+        elif found and found[0] is before:  # its line may have grown
+            self._death = found
 
     def mentions(self, *texts: str) -> bool:
         """Whether what was read lately has one of *texts*."""
@@ -160,6 +184,7 @@ class ConsoleWatch:
         with self._lock:
             self._recent = ""
             self._death = None
+            self._seen.clear()
             self.last_progress = time.monotonic()
 
     def death(self, *, waiting: bool = False) -> tuple[Death, str] | None:
@@ -187,9 +212,9 @@ class ConsoleWatch:
         return lines[-1][:200] if lines else ""
 
 
-def _find_death(text: str) -> tuple[Death, str] | None:
+def _find_death(text: str, seen: Collection[re.Pattern[str]]) -> tuple[Death, str] | None:
     for death in DEATHS:
-        match = death.pattern.search(text)
+        match = None if death.unless in seen else death.pattern.search(text)
         if match:
             start = text.rfind("\n", 0, match.start()) + 1
             end = text.find("\n", match.end())

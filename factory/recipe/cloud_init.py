@@ -39,6 +39,7 @@ REFUSED: dict[str, str] = {
 }
 """Top-level keys that are refused, each with the reason."""
 
+LONGEST_KEY = 200  # bytes; YAML's own limit is 1024, and each may be written in six (\\u0000)
 REFUSED_OF_USERS: dict[str, str] = {
     **dict.fromkeys(("ssh_authorized_keys", "ssh_import_id", "ssh_redirect_user"), _NO_KEYS),
     **dict.fromkeys(("passwd", "hashed_passwd", "plain_text_passwd"), _NO_PASSWORDS),
@@ -54,6 +55,12 @@ def faults(root: Mapping) -> Iterator[tuple[Location, str, str]]:
     for key in section.entries:
         if key in REFUSED:
             yield ("cloud_init", key), f"cannot be set by a recipe: {REFUSED[key]}", "remove it"
+    for long in _long_keys(section, ("cloud_init",)):
+        yield (
+            long,
+            f"has a key of more than {LONGEST_KEY} characters, too long for YAML",
+            "shorten it",
+        )
     users = section.entries.get("users")
     if users is None:
         return
@@ -70,6 +77,18 @@ def faults(root: Mapping) -> Iterator[tuple[Location, str, str]]:
         for key in user.entries if isinstance(user, Mapping) else ():
             if key in REFUSED_OF_USERS:
                 yield (*place, key), f"cannot be set by a recipe: {REFUSED_OF_USERS[key]}", "remove it"
+
+
+def _long_keys(node: Node, place: Location) -> Iterator[Location]:
+    """The mappings below *node* with a key that could not be written into the user-data."""
+    if isinstance(node, Mapping):
+        if any(len(key.encode("utf-8", "replace")) > LONGEST_KEY for key in node.entries):
+            yield place
+        for key, inner in node.entries.items():
+            yield from _long_keys(inner, (*place, key) if len(key) <= LONGEST_KEY else place)
+    elif isinstance(node, Items):
+        for index, inner in enumerate(node.items):
+            yield from _long_keys(inner, (*place, index))
 
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -1,0 +1,228 @@
+"""The doctor's rows, each with the state of a host that really has that fault; and what a build refuses at once."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import factory.run
+from factory import cache, doctor, doctor_services, preflight, processes
+from factory.doctor_row import Check
+from factory.errors import HostError
+from factory.plan import make_plan
+from factory.workspace import Workspace
+from tests import command_line
+from tests.command_line import TOP, run
+
+NOW = datetime.datetime(2026, 11, 22, 12, 0, 0, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command_line.own_places(tmp_path, monkeypatch)
+
+
+def row(checks: list[Check], what: str) -> Check:
+    (found,) = (check for check in checks if check.what == what)
+    assert bool(found.fix) or found.state == "ok", "what is not well comes with its fix"
+    return found
+
+
+# -- outside
+
+
+class Archive(http.server.BaseHTTPRequestHandler):
+    """A mirror that has one suite, and a clock of its own."""
+
+    date = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+    def do_HEAD(self) -> None:
+        self.send_response_only(200 if self.path == "/debian/dists/bookworm/InRelease" else 404)
+        self.send_header("Date", self.date)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def archive() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, mirror: str) -> list[Check]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("FACTORY_MIRROR", mirror)
+    return list(doctor_services.archive())
+
+
+def test_an_archive_that_answers_and_the_clock(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = asked(monkeypatch, f"{archive}/debian")
+    assert row(checks, "DNS").state == row(checks, "archive").state == "ok"
+    assert row(checks, "clock").what == "clock"
+
+
+def test_an_archive_that_is_none(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = row(asked(monkeypatch, f"{archive}/elsewhere"), "archive")
+    assert found.state == "fail" and "404" in found.found and "FACTORY_MIRROR" in found.fix
+
+
+def test_an_archive_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    found = row(asked(monkeypatch, f"http://127.0.0.1:{port}/debian"), "archive")
+    assert found.state == "fail" and "did not answer" in found.found
+
+
+def test_an_archive_that_never_answers_costs_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_services, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        found = row(asked(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/debian"), "archive")
+    assert found.state == "fail" and time.monotonic() - start < 5
+
+
+def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = row(asked(monkeypatch, "http://mirror.invalid/debian"), "DNS")
+    assert found.state == "fail" and "mirror.invalid" in found.found
+
+
+@pytest.mark.parametrize(
+    ("date", "state"),
+    [
+        ("Sun, 22 Nov 2026 11:59:30 GMT", "ok"),
+        ("Sun, 22 Nov 2026 11:50:00 GMT", "warn"),
+        ("Sun, 22 Nov 2026 12:10:00 GMT", "warn"),
+        ("Thu, 19 Nov 2026 12:00:00 GMT", "fail"),
+        ("soon", "ok"),
+        ("", "ok"),
+    ],
+)
+def test_the_clock_is_compared(date: str, state: str) -> None:
+    (found,) = doctor_services.clock(date, NOW, "mirror.example")
+    assert found.state == state and (state == "ok" or "mirror.example" in found.found)
+
+
+def test_a_metadata_service_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        monkeypatch.setattr(doctor_services, "METADATA", service.getsockname())
+        (found,) = doctor_services.metadata()
+    assert found.state == "warn" and "credentials" in found.found
+    (found,) = doctor_services.metadata()
+    assert found.state == "ok"
+
+
+# -- this host
+
+
+def test_the_device_of_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path / "kvm"
+    monkeypatch.setattr(doctor, "KVM", device)
+    assert next(doctor._kvm()).state == "ok"
+    device.touch()
+    device.chmod(0o666)
+    assert next(doctor._kvm()).state == "warn"
+    device.chmod(0o660)
+    assert next(doctor._kvm()).state == "ok"
+
+
+def test_a_cache_with_a_damaged_entry(tmp_path: Path) -> None:
+    assert next(doctor._cache()).found == "none yet"
+    (tmp_path / "x").write_text("content")
+    entry = cache.Cache().put("base", "debian-12-0", tmp_path / "x", {})
+    assert next(doctor._cache()).state == "ok"
+    entry.path.chmod(0o600)
+    entry.path.write_text("less")
+    found = next(doctor._cache())
+    assert found.state == "warn" and "debian-12-0" in found.found
+
+
+def test_a_cache_over_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_text("content")
+    cache.Cache().put("base", "debian-12-0", tmp_path / "x", {})
+    monkeypatch.setenv("FACTORY_CACHE_LIMIT", "1B")
+    assert "over the limit" in next(doctor._cache()).found
+
+
+def test_what_dead_runs_left_is_told_and_what_is_kept(tmp_path: Path) -> None:
+    assert next(doctor._left()).state == "ok"
+    workspace = Workspace.create("web", "0" * 8, output=tmp_path / "out", state=tmp_path / "state")
+    assert "1 builds are running" in next(doctor._left()).found
+    workspace.keep("step.failed")
+    assert workspace.build_id in next(doctor._left()).found
+    child = subprocess.Popen(
+        ["sleep", "60"], env={processes.VARIABLE: f"1-1-{Path('/proc/self/ns/pid').stat().st_ino}", "PATH": os.defpath}
+    )
+    try:
+        assert "1 processes" in next(doctor._left()).found
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_the_whole_examination_is_quick_and_ends_with_3_on_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_MIRROR", "http://mirror.invalid/debian")
+    start = time.monotonic()
+    done = run("doctor", "--json")
+    assert done.returncode == 3
+    assert time.monotonic() - start < 30
+    checks = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
+    known = "accelerator,/dev/kvm,libvirt,UEFI firmware,mmdebstrap,cache,state,output,memory,left behind,DNS"
+    assert set(known.split(",")) <= set(checks)
+    assert checks["DNS"]["state"] == "fail" and checks["DNS"]["fix"]
+
+
+# -- what a build refuses at once
+
+
+def test_a_build_says_at_once_which_programs_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory.run, "_search_path", lambda: str(tmp_path))
+    with pytest.raises(HostError) as caught:
+        preflight.check(make_plan(str(TOP / "recipes/minimal.yaml")), tmp_path / "out")
+    assert caught.value.code == "host.tool-missing"
+    for name in ("qemu-img", "mmdebstrap", "e2fsck"):
+        assert name in caught.value.message
+    assert "qemu-utils" in caught.value.hint
+
+
+def test_a_build_without_the_space_for_its_plan_is_refused_within_two_seconds(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipes/big.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text("schema: 1\nname: big\nversion: 1\nbase: debian-12\n")
+    before = "from factory import preflight\npreflight.HEADROOM = 1 << 50"
+    start = time.monotonic()
+    done = run("build", recipe, before=before)
+    assert time.monotonic() - start < 2.5  # two, and what Python takes on a busy machine
+    assert done.returncode == 3 and "host.disk-space" in done.stderr and "are free there" in done.stderr
+    assert not (tmp_path / "out").exists() and not list((tmp_path / "state").glob("builds/*"))
+
+
+def test_places_on_one_disk_share_its_space(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    preflight._require_space({tmp_path / "a": free // 2}, "a build")
+    with pytest.raises(HostError, match="a build needs"):
+        preflight._require_space({tmp_path / "a": free // 3 * 2, tmp_path / "b": free // 3 * 2}, "a build")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(HostError) as caught:
+        preflight._require_writable(tmp_path / "closed" / "below")
+    assert caught.value.code == "host.permission"
