@@ -31,7 +31,7 @@ def publish(
     context: typer.Context,
     subject: Annotated[
         str,
-        typer.Argument(metavar="[BUILD-or-IMAGE]", help="A build, a recipe's name for its latest, or an image file."),
+        typer.Argument(metavar="BUILD-or-IMAGE", help="A build, a recipe's name for its latest, or an image file."),
     ] = "",
     target: Annotated[
         str, typer.Option("--target", "-t", metavar="T", help="The cloud; default the build's own.")
