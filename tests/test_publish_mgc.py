@@ -116,6 +116,7 @@ def test_it_gives_up_in_time_and_a_later_run_waits_on(scene: Scene) -> None:
     scene.cloud.statuses = ["importing"] * 10_000
     error = failing(scene, replace(QUIET, wait=0.2))
     assert error.code == "publish.import-timeout"
+    assert "its status is importing (request id req-" in error.message
     (image,) = scene.cloud.images
     assert f"factory publish --resume {image}" in error.hint
     assert scene.record().unfinished

@@ -162,12 +162,12 @@ class Images:
         Raises PublishError when the import ended otherwise, after *seconds*, or when the API stays away.
         """
         began = last_answer = time.monotonic()
-        pause, strange = POLL, set[str]()
+        pause, strange, last = POLL, set[str](), ""
         while True:
             now = time.monotonic()
             try:
                 found = self.show(image)
-                last_answer = now
+                last_answer, last = now, f": its status is {found.status}{found.trace}"
                 if self._settled(found, strange):
                     return found
                 stage.note(found.status)
@@ -181,7 +181,7 @@ class Images:
             left = seconds - (time.monotonic() - began)
             if left <= 0:
                 raise PublishError(
-                    f"the image {image} is not active after {seconds / 3600:.3g} h",
+                    f"the image {image} is not active after {seconds / 3600:.3g} h{last}",
                     cause="The cloud's queue is long, or the import hangs",
                     hint=_resume(image),
                     code="publish.import-timeout",
