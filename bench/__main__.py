@@ -1,6 +1,7 @@
 """``make bench``: the variants in turn, round by round; ``bench/results.json`` is written after every round.
 
-Quote ratios of one run: a machine's speed drifts, and all variants of a round meet the same machine.
+Quote ratios of one run: a machine's speed drifts, and all variants of a round meet the same machine. A full boot test
+reboots one guest; that is timed apart, and not in the ratios.
 """
 
 from __future__ import annotations
@@ -12,82 +13,14 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from bench import packer
-from bench.measure import Cost, run
-from factory import bases, cache, mirror
-from factory.console import Console
+from bench.measure import Cost
+from bench.variants import VARIANTS
 from factory.hypervisor import accelerator
 
 HERE = Path(__file__).parent
-FACTORY = [sys.executable, "-m", "factory"]
-QUICK = 10  # times that a variant of a second or less is run in a round; the median counts
-
-
-def _quick(argv: list[str], work: Path) -> Cost:
-    costs = sorted((run(argv, log=work / "quick.log") for _ in range(QUICK)), key=lambda cost: cost.wall)
-    return costs[QUICK // 2]
-
-
-def help_(work: Path) -> Cost:
-    """``factory --help``."""
-    return _quick([*FACTORY, "--help"], work)
-
-
-def validate(work: Path) -> Cost:
-    """``factory validate nginx``."""
-    return _quick([*FACTORY, "validate", "nginx"], work)
-
-
-def base(work: Path) -> Cost:
-    """The base debian-12 from nothing."""
-    cost = run(
-        [*FACTORY, "bases", "build", "debian-12"], log=work / "log", environment={"FACTORY_CACHE": str(work / "c")}
-    )
-    size = next((work / "c").rglob("*.qcow2"), None)
-    return replace(cost, size=size.stat().st_size if size else 0)
-
-
-def cold(work: Path) -> Cost:
-    """A cold build of nginx, the base cached, with the full boot test and its reboot."""
-    return _build(work, "full")
-
-
-def untested(work: Path) -> Cost:
-    """The same without any boot test: what the peer does, and the scrub and its proof."""
-    return _build(work, "none")
-
-
-def _build(work: Path, mode: str) -> Cost:
-    argv = [*FACTORY, "build", "nginx", "--boot-test", mode, "--output", str(work / "out")]
-    cost = run(argv, log=work / "log")
-    image = next((work / "out/nginx/latest").resolve().glob("*.qcow2"))
-    return replace(cost, size=image.stat().st_size)
-
-
-def peer(work: Path) -> Cost:
-    """Packer's qemu builder, same base and package, no scrub and no test."""
-    chosen = accelerator.choose()
-    definition = bases.resolve("debian-12")
-    found = bases.obtain(definition, console=Console.quiet(), accelerator=chosen, connect="qemu:///embed")
-    source = mirror.debian_mirror(definition.suite)
-    uris = mirror.guest_uri(source.uri), mirror.guest_uri(source.security_uri)
-    lines = "\n".join(mirror.source_lines(definition.suite, *uris)) + "\n"
-    with cache.Cache().hold(found.entry):
-        return packer.build(found.path, found.sha256, "nginx", lines, work, chosen.name)
-
-
-VARIANTS: dict[str, Callable[[Path], Cost]] = {
-    "help": help_,
-    "validate": validate,
-    "packer": peer,
-    "cold": cold,
-    "untested": untested,
-    "base": base,
-}
 
 
 def main() -> None:
@@ -115,8 +48,10 @@ def main() -> None:
 
 
 def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
-    medians = {name: statistics.median(cost.wall for cost in each) for name, each in costs.items() if each}
-    data = {
+    medians = {
+        name: statistics.median(cost.wall - cost.reboot for cost in each) for name, each in costs.items() if each
+    }
+    data: dict[str, object] = {
         "rounds": min((len(each) for each in costs.values()), default=0),
         "accelerator": accelerator.choose().name,
         "variants": {
@@ -126,7 +61,7 @@ def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
                     "median": statistics.median(getattr(cost, field) for cost in each),
                     "max": max(getattr(cost, field) for cost in each),
                 }
-                for field in ("wall", "cpu", "memory", "size")
+                for field in ("wall", "reboot", "cpu", "memory", "size")
             }
             for name, each in costs.items()
             if each
@@ -136,18 +71,20 @@ def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
         if "packer" in medians
         else {},
     }
+    if "four_in_turn" in medians and "four_at_once" in medians:
+        data["four_at_once_to_four_in_turn"] = round(medians["four_at_once"] / medians["four_in_turn"], 3)
     (HERE / "results.json").write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _table(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
-    _say(f"{'variant':10} {'min':>8} {'median':>8} {'max':>8}  {'memory':>8}  {'image':>8}")
+    _say(f"{'variant':18} {'min':>8} {'median':>8} {'max':>8}  {'memory':>8}  {'image':>8}")
     for name, each in costs.items():
         walls = [cost.wall for cost in each]
         memory, size = max(cost.memory for cost in each) / 2**20, max(cost.size for cost in each) / 1e6
         times = f"{min(walls):8.2f} {statistics.median(walls):8.2f} {max(walls):8.2f}"
-        _say(f"{name:10} {times}  {memory:5.0f} MiB  {size:5.0f} MB")
+        _say(f"{name:18} {times}  {memory:5.0f} MiB  {size:5.0f} MB")
     for name, why in absent.items():
-        _say(f"{name:10} {why}")
+        _say(f"{name:18} {why}")
 
 
 def _say(text: str) -> None:

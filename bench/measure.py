@@ -13,12 +13,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cost:
-    """*wall* and *cpu* in seconds, *memory* in bytes (peak of the command's own process), *size* of what it made."""
+    """*wall* and *cpu* in seconds, *memory* in bytes (peak of the command's own process), *size* of what it made.
+
+    *reboot* is how many of the wall's seconds went into the reboot of a boot test.
+    """
 
     wall: float
     cpu: float
     memory: int
     size: int = 0
+    reboot: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
         """The same as data."""
