@@ -109,15 +109,15 @@ class Layering:
 
     def __exit__(self, *_: object) -> None:
         self._writer.shutdown(wait=True)
-        made: list[cache.Entry] = []
+        made = 0
         for name, written in self._written:
             try:
-                made += written.result()
+                made += len(written.result())
             except FactoryError as error:
                 self._console.say(f"No layer was kept after {name}: {error.message}.")
         layers.write_history(self._history, self.keys[: self._came_to], self._without)
         if made:
-            self.store.trim(keep=made)
+            self.store.trim()
 
     def give_up(self, error: Exception) -> None:
         """The layer to start from was of no use: it is dropped, and the build starts cold."""
