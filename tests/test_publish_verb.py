@@ -143,11 +143,13 @@ def test_any_image_file_is_checked_uploaded_and_imported(site: Site, healthy: Pa
 def test_a_rerun_of_the_night_does_nothing_and_ends_well(site: Site) -> None:
     first = site.factory("publish", site.build)
     before = site.store.client().list_objects_v2(Bucket="images")["Contents"]
+    manifest = (site.build / "manifest.json").read_bytes()
     taken = site.factory("publish", site.build)
     assert taken.returncode == 6
     assert "[publish.name-taken]" in taken.stderr
     again = site.factory("publish", site.build, "--if-exists", "skip")
     assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert (site.build / "manifest.json").read_bytes() == manifest
     assert site.cloud.count("POST") == 1
     after = site.store.client().list_objects_v2(Bucket="images")["Contents"]
     assert [each["LastModified"] for each in before] == [each["LastModified"] for each in after]

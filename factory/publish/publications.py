@@ -69,7 +69,7 @@ def find(api: str, name: str, sha256: str) -> Publication | None:
 
 def by_id(image: str) -> Publication | None:
     """The publication that the cloud calls *image*, the newest of several."""
-    found = [each for each in publications() if each.id == image]
+    found = [each for each in publications() if image and each.id == image]
     return max(found, key=lambda each: each.changed, default=None)
 
 

@@ -137,7 +137,8 @@ def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -
 def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None) -> None:
     """Write the publication into the manifest of the build, and its checksum beside it."""
     if artefact.folder is not None:
-        place = (stored.endpoint, stored.bucket, stored.key) if stored else ("", "", "")
+        there = stored or publications.by_id(brought.id)
+        place = (there.endpoint, there.bucket, there.key) if there else ("", "", "")
         _note(artefact.folder, brought, artefact.sha256, *place)
 
 
@@ -160,6 +161,9 @@ def _beside(store: Store, artefact: Artefact, stored: StoredObject) -> None:
 
 def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: str, key: str) -> None:
     manifest = read_manifest(folder)
+    told = manifest.publication
+    if told and (told.target, told.id, told.status) == (brought.target, brought.id, brought.status):
+        return  # nothing new; the manifest stays the one that lies beside the image in the store
     entry = PublicationEntry(
         target=brought.target,
         name=brought.name,
