@@ -43,6 +43,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 continue
             if keyword != "TrustedUserCAKeys" or any(_keys(image, line.words[0])):
                 yield Problem(line.path, line.evidence)
+    for line in ssh.deciding("HostbasedAuthentication"):
+        if line.value == "yes":
+            for path, found in matching(image, "/etc/ssh/shosts.equiv", "/etc/hosts.equiv"):
+                if found.kind == "file" and found.size:
+                    yield Problem(path, f"{path}: hosts whose users need no key ({line.evidence})")
     for pattern in _RECORDS:
         for path, _ in matching(image, pattern):
             if re.search(r'"sshAuthorizedKeys"\s*:\s*\[\s*"', text(image, path) or ""):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
-from factory.reading import default_user, sshd
+from factory.reading import accounts, default_user, sshd
 from factory.reading.sshd import Line, Sshd
 
 DEFAULTS = (".ssh/authorized_keys", "%h/.ssh/authorized_keys", "/home/%u/.ssh/authorized_keys")
@@ -25,6 +25,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     yield from _decided(ssh, "PubkeyAuthentication", name, lambda line: line.value == "no")
     yield from _decided(ssh, "AuthorizedKeysFile", name, lambda line: not set(line.words) & set(DEFAULTS))
     yield from _decided(ssh, "AuthenticationMethods", name, lambda line: not _key_suffices(line.words))
+    yield from _decided(ssh, "ForceCommand", name, lambda line: line.value != "none")
+    yield from _decided(ssh, "PubkeyAcceptedAlgorithms", name, lambda line: not _usual_keys(line.words))
     yield from _listed(ssh, name, (name, *user.groups))
     addresses = [line for line in ssh.each("ListenAddress") if line.words]
     if addresses and not any(_host(line.words[0]) in _ANY for line in addresses):
@@ -33,8 +35,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for line in ssh.each("Port"):
         if line.words and line.words[0] != "22":
             yield Problem(line.path, f"{line.evidence}: not the port that clouds open", warn=True)
-    if looked.image.exists("/etc/nologin"):
-        yield Problem("/etc/nologin", "/etc/nologin: while it is there, nobody but root may log in")
+    account = looked.know(accounts.read).named(name)
+    if account and not account.login_shell:
+        yield Problem(name, f"{account.place}: {name} has the shell {account.shell}, which lets nobody in")
 
 
 def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) -> Iterator[Problem]:
@@ -48,6 +51,12 @@ def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) 
 
 def _key_suffices(words: Sequence[str]) -> bool:
     return any(word in ("any", "publickey", "publickey,publickey") for word in words)
+
+
+def _usual_keys(words: Sequence[str]) -> bool:
+    """Whether keys that clouds use are accepted; ``+``, ``-`` and ``^`` change the defaults, which do."""
+    names = ",".join(words)
+    return names[:1] in ("+", "-", "^") or any(each in names for each in ("ssh-ed25519", "rsa-sha2-", "*"))
 
 
 def _listed(ssh: Sshd, user: str, groups: Sequence[str]) -> Iterator[Problem]:

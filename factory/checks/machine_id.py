@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import size, text
-from factory.reading import systemd
+from factory.reading import boot_entries, systemd
 
 ID, DBUS = "/etc/machine-id", "/var/lib/dbus/machine-id"
 
@@ -29,10 +29,15 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(ID, f"{ID}:1: uninitialized: the first boot enables services by presets", warn=True)
         elif re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F-]{36}", word):
             yield Problem(ID, f"{ID}:1: an id of {len(word)} digits, which every machine would have")
+        elif found.size and not word:
+            yield Problem(ID, f"{ID}: {size(found)} of blanks, and should be empty", warn=True)
         elif found.size:
             yield Problem(ID, f"{ID} is not empty: {size(found)}")
         else:
             yield Note(f"{ID} is an empty file")
+    for entry in looked.know(boot_entries.read).entries:
+        if any(re.fullmatch(r"[0-9a-fA-F]{32}", value) for value in entry.option("systemd.machine_id")):
+            yield Problem(entry.path, f"{entry.path}:{entry.line}: systemd.machine_id= gives every machine one id")
     copy = image.stat(DBUS)
     if copy is None:
         return

@@ -30,6 +30,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if later in _TRUE:
         yield Problem("/etc/cloud/cloud.cfg", f"ssh_pwauth: {later}: cloud-init turns passwords on at the first boot")
     yield from _keyboard(ssh, usable)
+    for line in ssh.deciding("PermitEmptyPasswords"):
+        if line.value == "yes":
+            yield Problem(line.path, line.evidence, warn=not passwords)
     for line in ssh.deciding(ROOT):
         if line.value == "yes" and line.about("root") is not False:
             yield Problem(line.path, line.evidence, warn=not passwords)

@@ -1,7 +1,8 @@
 """Private keys: no file of the image's own holds one, whatever its name.
 
-Host keys of SSH have a rule of their own. Parameters: ``allowed``, patterns of files that may hold one; ``shared``, of
-keys that packages make while they are installed and that services need, so that one is only a warning unless a unit
+Host keys of SSH have a rule of their own. Parameters: ``allowed``, patterns of files that may hold one; ``folders``,
+patterns of files that are taken for keys whatever their form, unless they hold a certificate or the like; ``shared``,
+of keys that packages make while they are installed and that services need, so that one is only a warning unless a unit
 makes it again at boot (a line of an enabled service with one of ``made_again`` in it).
 """
 
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.reading import secrets, systemd
+from factory.reading import own_files, secrets, systemd
 
 _HOST_KEYS = re.compile(r"/(etc/ssh|usr/etc/ssh|var/lib/ssh|etc/dropbear[^/]*)(/[^/]+)*/[^/]*host[^/]*key[^/]*")
+
+_PUBLIC = re.compile(rb"-----BEGIN (?!.*PRIVATE KEY)[A-Z0-9 ]+-----|^(ssh|ecdsa|sk)-\S+ \S+")
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -28,6 +31,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Note(f"{secret.evidence}: {maker} makes it again")
         else:
             yield Problem(secret.path, f"{secret.evidence}: a package made it, and nothing makes it again", warn=True)
+    known = {secret.path for secret in looked.know(secrets.read)}
+    for path, found in looked.know(own_files.read):
+        if path not in known and _matches(path, given.get("folders", [])) and not _HOST_KEYS.fullmatch(path):
+            start = looked.image.head(path, min(found.size, 1 << 16))
+            if not _matches(path, [*given.get("allowed", []), *given.get("shared", [])]) and not _PUBLIC.search(start):
+                yield Problem(path, f"{path}: {found.size} bytes where private keys are kept")
 
 
 def _matches(path: str, patterns: list[str]) -> bool:

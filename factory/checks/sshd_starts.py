@@ -1,16 +1,26 @@
-"""SSH: sshd is installed and starts at boot, as a service or by a socket."""
+"""SSH: sshd is installed and starts at boot, as a service or by a socket, whatever the default boot entry says."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.reading import sshd
+from factory.reading import boot_entries, sshd
+
+_KEEPS_OFF = re.compile(
+    r"single|s|S|1|rescue|emergency|systemd\.unit=(?!(multi-user|graphical|default)\.target$).+|rd\.break(=.*)?|"
+    r"systemd\.mask=sshd?(\.service)?|init=(?!(/sbin/init|/usr/sbin/init|/(usr/)?lib/systemd/systemd)$).+"
+)
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     found = looked.know(sshd.read)
-    if found.starts:
-        yield Note(f"{found.starts} starts it")
-    else:
+    if not found.starts:
         yield Problem("sshd", found.why_not)
+        return
+    for entry in looked.know(boot_entries.read).entries:
+        words = [word for word in entry.options if _KEEPS_OFF.fullmatch(word)]
+        if words and entry.default:
+            yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(words)} keeps it from starting")
+    yield Note(f"{found.starts} starts it")

@@ -18,8 +18,9 @@ from factory.reading.once import once
 if TYPE_CHECKING:
     from factory.inspection import Image
 
-WHOLE = 16 << 20  # bytes of a text file that are searched
-START = 64 << 10  # bytes of any file that are looked at first
+SMALL = 4 << 20  # bytes of a file that is searched as a whole, text or not
+WHOLE = 64 << 20  # bytes of a text that is searched as a whole
+START = 64 << 10  # bytes of a file that are looked at first
 
 _PEM = re.compile(
     rb"^[ \t>|\"']*-{4,5} ?BEGIN (?P<kind>(?:[A-Z0-9]+ )*?)PRIVATE KEY(?: BLOCK)? ?-{4,5}"
@@ -45,6 +46,9 @@ _TOKENS = {
     "Vault token": re.compile(rb"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
     "Stripe key": re.compile(rb"\b[rs]k_live_[0-9a-zA-Z]{20,}"),
     "SendGrid key": re.compile(rb"\bSG\.[\w-]{22}\.[\w-]{43}"),
+    "AWS secret key": re.compile(rb"(?i:aws_secret_access_key)[\"']?\s*[=:]\s*[\"']?(?P<password>[A-Za-z0-9/+]{30,})"),
+    "Azure storage key": re.compile(rb"\bAccountKey=(?P<password>[A-Za-z0-9+/]{60,}={0,2})"),
+    "JSON web token": re.compile(rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     _IN_URL: re.compile(
         rb"\b[a-z][a-z0-9+]{1,15}://[^\s:/@\"'<>$%{}()\[\]]+:(?P<password>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"
     ),
@@ -78,8 +82,8 @@ def read(image: Image) -> tuple[Secret, ...]:
             found.append(Secret(path, 0, "private key store", status.size, True))
             continue
         content = image.head(path, min(START, status.size))
-        if status.size > START and b"\0" not in content:
-            content = b"".join(image.chunks(path, limit=None)) if status.size <= WHOLE else image.head(path, 1 << 22)
+        if status.size > START and (status.size <= SMALL or (b"\0" not in content and status.size <= WHOLE)):
+            content = image.read(path, limit=WHOLE)
         found += list(_search(path, content))
     suspects = {secret.path for secret in found}
     owned = _packaged(image, suspects) if suspects else set()

@@ -115,7 +115,7 @@ def read(image: Image) -> Sshd:
     starts, why_not, options = "", "", []
     if units.present:
         starts, why_not = _started(units)
-        for name in UNITS:
+        for name in (*UNITS, *(name.replace(".", "@.") for name in UNITS)):
             options += _unit_options(image, units, name)
     else:
         level = openrc.read(image)
@@ -145,7 +145,12 @@ def _started(units: systemd.Systemd) -> tuple[str, str]:
     reasons = []
     for name in UNITS:
         if path := units.started(name):
-            return path, ""
+            unit = units.unit(name)
+            runs = unit.get("Service", "ExecStart") if unit else ()
+            if not runs or any("sshd" in setting.value for setting in runs):
+                return path, ""
+            reasons.append(f"{name} starts something else: {runs[0].path}:{runs[0].line}: {runs[0].value}")
+            continue
         reasons.append(units.why_not(name))
     for name in SOCKETS:
         if path := units.started(name):

@@ -119,15 +119,15 @@ HISTORIES = [
     defect("GEN-G32", "rhel", write("/home/x/.python_history", "import os\n", 0o600)),
     defect("GEN-G32", "suse", write("/etc/skel/.viminfo", "# x\n")),
     defect("GEN-G32", "alpine", write("/root/.ash_history", "ls\n")),
-    defect("GEN-G32", "debian", write("/var/mail/.local/share/fish/fish_history", "- cmd: ls\n")),
+    defect("GEN-G32", "debian", write("/home/x/.local/share/fish/fish_history", "- cmd: ls\n")),
     benign("GEN-G32", "debian", write("/root/.bash_history", ""), link("/root/.zsh_history", "/dev/null")),
     benign(
         "GEN-G32", "debian", write("/root/.bashrc", "HISTFILE=\n"), write("/usr/share/doc/bash/.bash_history", "x\n")
     ),
 ]
 RECORDS = [
-    defect("SH14", "debian", write("/var/lib/lastlog/lastlog2.db", b"SQLite format 3\0")),
-    defect("SH14", "rhel", write("/var/lib/faillock/root", "x")),
+    defect("SH14", "debian", write("/var/lib/lastlog/lastlog2.db", b"SQLite format 3\0"), related=("GEN-G33",)),
+    defect("SH14", "rhel", write("/var/lib/faillock/root", "x"), related=("GEN-G33",)),
     benign("SH14", "debian", write("/var/log/faillog", ""), folder("/var/lib/faillock")),
 ]
 BANNERS = [

@@ -17,6 +17,7 @@ from tests.rule_images import (
     link,
     prove,
     remove,
+    replace,
     write,
 )
 
@@ -31,6 +32,10 @@ MACHINE = [
     defect("GEN-G30", "debian", write(PUBLIC, f"{ID}\n", 0o444)),
     defect("GEN-G30", "rhel", write(PUBLIC, "uninitialized\n", 0o444)),
     defect("GEN-G30", "suse", remove(PUBLIC)),
+    defect("GEN-G30", "suse", write(PUBLIC, "\n")),
+    defect(
+        "GEN-G30", "debian", replace("/boot/grub/grub.cfg", "tty0", f"tty0 systemd.machine_id={ID}"), related=("BT12",)
+    ),
     defect("GEN-G30", "debian", write(DBUS, f"{ID}\n")),
     defect("GEN-G30", "alpine", write(DBUS, f"{ID}\n")),
     benign("GEN-G30", "debian", write(DBUS, ""), write(f"{PUBLIC}.bak", "")),
@@ -72,7 +77,7 @@ STORAGE = [
     defect("ID11", "rhel", write("/var/lib/NetworkManager/secret_key", "x" * 48)),
     benign("ID11", "rhel", folder("/var/lib/NetworkManager")),
     defect("ID13", "debian", write("/etc/systemd/networkd.conf", "[DHCPv4]\nDUIDRawData=00:00:ab\n")),
-    defect("ID13", "debian", write("/etc/dhcpcd.duid", "00:01\n")),
+    defect("ID13", "debian", write("/etc/dhcp/dhclient.conf", 'send dhcp-client-identifier "a";\n')),
     benign("ID13", "debian", write("/etc/systemd/networkd.conf", "[DHCPv4]\n#DUIDRawData=\n")),
     benign("ID13", "debian", write("/etc/dhcp/dhclient.conf", "send dhcp-client-identifier = hardware;\n")),
     defect(
@@ -122,7 +127,7 @@ SERVICES = [
         "ID26", "debian", write("/var/ossec/etc/client.keys", ""), write("/etc/newrelic-infra.yml", "#license_key: x\n")
     ),
     defect("ID28", "debian", write("/var/lib/mysql/auto.cnf", "[auto]\nserver-uuid=x\n")),
-    benign("ID28", "debian", write("/var/lib/mysql/ibdata1", "x"), folder("/var/lib/chrony")),
+    benign("ID28", "debian", write("/var/lib/grafana/plugin", "x"), folder("/var/lib/chrony")),
 ]
 CASES: list[Case] = MACHINE + STORAGE + REGISTRATIONS + SERVICES
 

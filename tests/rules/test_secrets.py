@@ -12,6 +12,7 @@ PEM = "-----BEGIN {0}PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----EN
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIDXTCCAkWgAwIBAgIJAKL0UG\n-----END CERTIFICATE-----\n"
 SNAKEOIL = "/etc/ssl/private/ssl-cert-snakeoil.key"
 TOKEN = "ghp_" + "a1B2" * 9
+JWT = ".".join(["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIn0", "dBjftJeZ4CVPmB92K27uhbUJU1p1r"])
 ACCESS = "AKIA" + "Q3EGRIVTZ7XK2LMN"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 
@@ -31,6 +32,8 @@ KEYS = [
     defect("GEN-G28", "debian", write("/home/x/key.ppk", "PuTTY-User-Key-File-3: ssh-ed25519\n")),
     defect("GEN-G28", "debian", write("/srv/store.p12", b"0\x82\n\x0e\x02\x01")),
     defect("GEN-G28", "debian", write(SNAKEOIL, PEM.format(""), 0o640)),
+    defect("GEN-G28", "suse", write("/etc/ssl/private/site.der", b"0\x82\4\xa4\2\1\0")),
+    benign("GEN-G28", "suse", write("/etc/ssl/private/dh.pem", "-----BEGIN DH PARAMETERS-----\nMIIBCA\n")),
     benign("GEN-G28", "debian", write("/etc/ssl/certs/site.pem", CERTIFICATE)),
     benign("GEN-G28", "debian", write("/usr/share/doc/openssl/key.pem", PEM.format("RSA "))),
     benign("GEN-G28", "debian", write("/opt/venv/lib/python3.11/site-packages/x/tests/key.pem", PEM.format(""))),
@@ -75,6 +78,10 @@ SECRETS = [
     defect("GEN-G39", "debian", write("/srv/app/.env", "DB_PASSWORD=hunter22\n")),
     defect("GEN-G39", "rhel", write("/root/.my.cnf", "[client]\npassword = x\n")),
     defect("GEN-G39", "rhel", write("/root/.npmrc", "//registry.example.org/:_authToken=abcdef\n")),
+    defect("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_SECRET=abcdefg\n")),
+    defect("GEN-G39", "debian", write("/root/.bashrc", "TOKEN=abcdefg\n")),
+    defect("GEN-G39", "rhel", write("/opt/app/session", f"{JWT}\n")),
+    benign("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_TOKEN_FILE=run/x\nTOKEN=$(cat /run/x)\n")),
     benign("GEN-G39", "debian", write("/root/.docker/config.json", '{"auths": {}, "credsStore": "pass"}')),
     benign("GEN-G39", "debian", write("/root/.aws/config", "[default]\nregion = us-east-1\n")),
     benign("GEN-G39", "debian", write("/root/.netrc", "# machine example.org login x password y\n\n")),
