@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import packer
+from bench import packer, upload
 from bench.measure import Cost, run
 from factory import bases, cache, mirror
 from factory.console import Console
@@ -154,4 +154,6 @@ VARIANTS: dict[str, Callable[[Path], Cost]] = {
     "four_in_turn": four_in_turn,
     "four_at_once": four_at_once,
     "base": base,
+    "upload": upload.ours,
+    "rclone": upload.rclone,
 }
