@@ -24,6 +24,7 @@ from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
 from factory.layer_keys import layer_keys, step_number
 from factory.layers import Policy, Use
+from factory.publish import Artefact, BuildPublication, Unpublished
 from factory.reaping import reap_before_a_build
 from factory.verify import ignoring, verify
 from factory.workspace import Workspace, flip
@@ -31,6 +32,7 @@ from factory.workspace import Workspace, flip
 if TYPE_CHECKING:
     from factory.console import Console, StageRecord
     from factory.plan import Plan
+    from factory.publish.importer import Wishes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Options:
     no_cache: bool = False  # run every step, whatever is cached
     if_changed: bool = False  # although the last build is old, only when its packages have other versions now
     from_step: str = ""  # run this step and all after it, whatever is cached; its number, or ``upgrade``
+    publish: Wishes | None = None  # to the targets of the plan, once it is green
 
     @property
     def always(self) -> bool:
@@ -74,10 +77,15 @@ class Built:
 
 def build(plan: Plan, options: Options, console: Console) -> Built:
     """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
-    began = time.monotonic()
     policy(plan, options)  # a step that is not there is told before any work
-    if not options.always and (there := _nothing_to_do(plan, options, console, began)):
-        return there
+    with _publication(plan, options, console) as publication:
+        built = None if options.always else _nothing_to_do(plan, options, console)
+        built = built or _build(plan, options, publication, console)
+        publication.conclude(built.folder)
+    return built
+
+
+def _build(plan: Plan, options: Options, publication: BuildPublication, console: Console) -> Built:
     reap_before_a_build()
     preflight.check(plan, options.output)
     chosen = accelerator.choose(options.accelerator)
@@ -87,7 +95,7 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
     try:
         with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
-            result = _run(plan, options, chosen, workspace, console)
+            result = _run(plan, options, chosen, workspace, publication, console)
             whole.note(f"{result.size / 1e6:.0f} MB")
         return _commit(workspace, result)
     except ImageRefused as error:
@@ -101,8 +109,18 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
         raise
 
 
-def _nothing_to_do(plan: Plan, options: Options, console: Console, began: float) -> Built | None:
+def _publication(plan: Plan, options: Options, console: Console) -> BuildPublication:
+    """What publishes beside the build; nothing does unless it was asked for."""
+    if options.publish is None:
+        return Unpublished()
+    from factory.publish.with_build import Publication
+
+    return Publication([target.name for target in plan.targets] or ["generic"], options.publish, console)
+
+
+def _nothing_to_do(plan: Plan, options: Options, console: Console) -> Built | None:
     """The build that this one would only repeat, if it is there; ``latest`` then points to it."""
+    began = time.monotonic()
     found = unchanged.find(plan, options.output, options.boot_test, accept_stale=options.accept_stale)
     if found.image is None and options.if_changed and not options.offline:
         found = unchanged.look(plan, options.output, options.boot_test, console)
@@ -122,7 +140,12 @@ def _nothing_to_do(plan: Plan, options: Options, console: Console, began: float)
 
 
 def _run(
-    plan: Plan, options: Options, chosen: accelerator.Accelerator, workspace: Workspace, console: Console
+    plan: Plan,
+    options: Options,
+    chosen: accelerator.Accelerator,
+    workspace: Workspace,
+    publication: BuildPublication,
+    console: Console,
 ) -> Built:
     started = datetime.now(UTC)
     base = obtain_base(plan, options, chosen, console)
@@ -133,6 +156,8 @@ def _run(
         customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
         findings = ignoring(verify(image, customised, plan.targets, workspace.work, console), ignored)
+        if not _failed(findings):
+            publication.begin(lambda: _artefact(plan, base, image, workspace))
         boots: tuple[manifest.BootEntry, ...] = ()
         if not _failed(findings) and options.boot_test != "none":
             outcome = boot_test.run(
@@ -157,6 +182,28 @@ def _run(
         plan.recipe.name, workspace.build_id, workspace.partial, image, image.stat().st_size, digest,
         Summary.of(findings), seconds,
     )  # fmt: skip
+
+
+def _artefact(plan: Plan, base: bases.Base, image: Path, workspace: Workspace) -> Artefact:
+    """What is to be published, as far as it is known before the boot tests."""
+    recipe = plan.recipe
+    boot = base.facts.get("boot") or ["bios", "uefi"]
+    return Artefact(
+        image=image,
+        sha256=disk.sha256(image),
+        size=image.stat().st_size,
+        name=recipe.name,
+        version=recipe.version,
+        virtual_size=disk.info(image, "qcow2").virtual_size,
+        architecture=recipe.architecture,
+        build_id=workspace.build_id,
+        digest=plan.digest,
+        description=recipe.description,
+        uefi="uefi" in boot,
+        bios="bios" in boot,
+        properties=recipe.properties,
+        requirements=dict(recipe.requirements),
+    )
 
 
 def _hypervisor(workspace: Workspace, chosen: accelerator.Accelerator, options: Options) -> Hypervisor:

@@ -69,6 +69,11 @@ class Console:
         """A stage, to be used with ``with``. Without *parent* it lies below the innermost open stage of this thread."""
         return Stage(self, self._safe(name), parent)
 
+    def current(self) -> Stage | None:
+        """The innermost open stage of this thread, to be the parent of one in another thread."""
+        with self._lock:
+            return self._innermost()
+
     def _begin(self, stage: Stage) -> None:
         with self._lock:
             stage.parent = stage.parent or self._innermost()

@@ -147,7 +147,7 @@ class PublicationEntry(Model):
     name: str = Field("", description="the name of the image in the cloud")
     id: str = Field("", description="the cloud's id of it; empty when it was uploaded only")
     status: str = Field("", description="the cloud's word for how far it is")
-    how: str = Field("", description="imported, adopted (an earlier run began it) or skipped (it was there)")
+    how: str = Field("", description="imported, adopted (an earlier run began it), skipped (it was there) or uploaded")
     api: str = ""
     endpoint: str = Field("", description="the object storage; empty when nothing had to be uploaded")
     bucket: str = ""

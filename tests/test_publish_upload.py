@@ -70,7 +70,7 @@ def test_nothing_is_visible_before_the_commit_and_an_abort_leaves_nothing(store:
     with console.stage("upload") as stage:
         going = opened(console).begin(artefact(tmp_path), stage)
         assert isinstance(going, PartsUpload)
-        going._wait()
+        going.wait()
         assert store.keys() == []
         assert store.parts() == 3
         going.abort()
@@ -91,7 +91,7 @@ def test_an_upload_goes_on_where_another_process_left_it(
     with console.stage("upload") as stage:
         first = opened(console).begin(made, stage)
         assert isinstance(first, PartsUpload)
-        first._wait()
+        first.wait()
         first.leave()
     (pending,) = store.pending()
     client = store.client()

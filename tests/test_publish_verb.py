@@ -80,7 +80,7 @@ def site(
     cloud.server_close()
 
 
-def a_build(recipe: Path, **changes: Any) -> Path:
+def a_build(recipe: Path, /, **changes: Any) -> Path:
     """The folder of a build that ended well."""
     folder = recipe / "20260501T120000Z-0123abcd"
     folder.mkdir(parents=True)

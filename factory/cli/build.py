@@ -15,6 +15,7 @@ from factory.cli.options import (
     AsJson,
     BootTestMode,
     Connect,
+    IfExists,
     Keep,
     LogFormatHere,
     Offline,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from factory.console import Console
     from factory.parallel import Ended
     from factory.plan import Plan
+    from factory.publish.importer import Wishes
 
 
 @app.command()
@@ -66,6 +68,10 @@ def build(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, metavar="N", help="How many at once; 0: as this host allows.")
     ] = 0,
+    publish: Annotated[bool, typer.Option("--publish", help="Upload while it is tested; import when green.")] = False,
+    if_exists: Annotated[
+        IfExists, typer.Option("--if-exists", help="Publishing: skip takes an image of this name as it is.")
+    ] = IfExists.fail,
     output: Output = Path("out"),
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
@@ -92,6 +98,7 @@ def build(
         keep_for=seconds_of(keep_for, "--keep-for"),
         from_step=from_step,
         if_changed=if_changed,
+        publish=_wishes(if_exists) if publish else None,
     )
     at_once = min(jobs or default_jobs(), len(plans))
     wanted = [(plan, replace(options, again=_again(context, plan, values))) for plan in plans]
@@ -172,6 +179,12 @@ def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended
         except FactoryError as error:
             ends.append(Ended(plan, error=error))
     return ends
+
+
+def _wishes(if_exists: IfExists) -> Wishes:
+    from factory.publish.importer import Wishes
+
+    return Wishes(if_exists=if_exists.value)
 
 
 def _safe(error: FactoryError, console: Console) -> dict[str, object]:

@@ -44,6 +44,13 @@ class Keep(StrEnum):
     never = "never"
 
 
+class IfExists(StrEnum):
+    """What to do when the name of an image is taken in the cloud."""
+
+    fail = "fail"
+    skip = "skip"
+
+
 class Document(StrEnum):
     """The documents that have a JSON Schema."""
 

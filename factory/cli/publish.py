@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory.cli.options import AsJson, LogFormatHere, Output, seconds_of
+from factory.cli.options import AsJson, IfExists, LogFormatHere, Output, seconds_of
 from factory.cli.presign import Expires, UrlFile
 from factory.cli.root import app, console_for
 from factory.errors import UsageError
 
 if TYPE_CHECKING:
     from factory.publish.publishing import Published
-
-
-class IfExists(StrEnum):
-    """What to do when the name is taken."""
-
-    fail = "fail"
-    skip = "skip"
 
 
 @app.command()
@@ -75,7 +67,7 @@ def publish(
         vcpus=vcpus or 0,
         memory=_gigabytes("--memory", memory),
         disk=_gigabytes("--disk", disk),
-        if_exists=_literal(if_exists),
+        if_exists=if_exists.value,
         delete_failed=delete_failed,
         wait=0 if no_wait else seconds_of(timeout, "--timeout"),
     )
@@ -129,10 +121,6 @@ def _own_target(folder: Path | None) -> str:
             code="usage.target",
         )
     return found[0]
-
-
-def _literal(choice: IfExists) -> Literal["fail", "skip"]:
-    return "skip" if choice is IfExists.skip else "fail"
 
 
 def _gigabytes(option: str, text: str) -> int:

@@ -15,7 +15,7 @@ What crosses the border between the modules of this package is defined here. Non
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +89,40 @@ class PresignedUrl:
     def seconds_left(self) -> float:
         """Seconds until it ends."""
         return (self.expires - datetime.now(UTC)).total_seconds()
+
+
+class BuildPublication(Protocol):
+    """What publishes beside a build, see :mod:`factory.publish.with_build`."""
+
+    def __enter__(self) -> BuildPublication:
+        """Look at settings, credentials and bucket. Raises UsageError and PublishError."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing in the store of a build that did not end well."""
+
+    def begin(self, artefact: Callable[[], Artefact]) -> None:
+        """Let the parts go up in the background, while the image is tested. Raises nothing but defects."""
+
+    def conclude(self, folder: Path) -> None:
+        """The build in *folder* is green: let the image appear, and import it. Raises PublishError."""
+
+
+class Unpublished:
+    """A build that is not published."""
+
+    def __enter__(self) -> Unpublished:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def begin(self, artefact: Callable[[], Artefact]) -> None:
+        """Nothing."""
+
+    def conclude(self, folder: Path) -> None:
+        """Nothing."""
 
 
 class Upload(Protocol):

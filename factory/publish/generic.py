@@ -1,4 +1,4 @@
-"""Any cloud that imports by URL: nothing is called; ``import.json`` says all that a person needs to import the image."""
+"""Any cloud that imports by URL: nothing is called; ``import.json`` says all that a person needs for it."""
 
 from __future__ import annotations
 

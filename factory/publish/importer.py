@@ -41,13 +41,14 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Brought:
-    """An image as the cloud has it now. *how*: imported, adopted (an import that an earlier run began) or skipped."""
+    """An image as the cloud has it now. *how*: imported, adopted (an import that an earlier run began), skipped
+    (it was there), or uploaded (a person will import it)."""
 
     target: str
     name: str
     id: str
     status: str
-    how: Literal["imported", "adopted", "skipped"]
+    how: Literal["imported", "adopted", "skipped", "uploaded"]
     api: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,6 +72,9 @@ class Preparation(Protocol):
 
     def before_upload(self) -> Brought | None:
         """The image, when no upload is needed any more. Raises PublishError when the name is taken."""
+
+    def documents(self, stored: StoredObject) -> dict[str, bytes]:
+        """What is to lie beside the image in the store, beside what the build wrote; by file name."""
 
     def bring(self, stored: StoredObject, url: PresignedUrl) -> Brought:
         """Have the cloud fetch *url*, and wait for it. Raises PublishError."""

@@ -105,6 +105,10 @@ class MagaluImport:
             found = self._look()
         return self._settle(*found) if found else None
 
+    def documents(self, stored: StoredObject) -> dict[str, bytes]:
+        """Nothing: what the cloud was told is in the manifest."""
+        return {}
+
     def bring(self, stored: StoredObject, url: PresignedUrl) -> Brought:
         """Ask the cloud to fetch *url* and wait until the image is active."""
         self.console.redact(url.secret)

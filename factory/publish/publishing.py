@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +93,7 @@ def conclude(
         signing.write(url_file, url)
     brought = preparation.bring(stored, url)
     tell(artefact, brought, stored)
-    _beside(store, artefact, stored)
+    _beside(store, artefact, stored, preparation.documents(stored))
     return Published(brought, stored, url)
 
 
@@ -153,9 +154,9 @@ def _importer(way: Transport) -> ModuleType:
     return importlib.import_module(f"factory.publish.{way.importer}")
 
 
-def _beside(store: Store, artefact: Artefact, stored: StoredObject) -> None:
+def _beside(store: Store, artefact: Artefact, stored: StoredObject, more: Mapping[str, bytes] | None = None) -> None:
     """Manifest, findings and checksums go up beside the image; the pointer flips last."""
-    store.put_beside(artefact, artefacts.documents(artefact))
+    store.put_beside(artefact, {**artefacts.documents(artefact), **(more or {})})
     store.point(artefact, stored)
 
 

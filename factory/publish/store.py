@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STALE = timedelta(days=2)  # age of a pending upload that nobody will come back for
 POINTER = "latest.json"
+REACH_PATIENCE = 20.0  # seconds that the store has to answer before a build begins
 
 
 def open_store(transport: Transport, console: Console, *, patience: float = PATIENCE) -> Store:
@@ -62,6 +63,19 @@ class Store:
     def _folder(self, artefact: Artefact) -> str:
         return _folder(self._bucket.settings.prefix, artefact)
 
+    def reach(self) -> None:
+        """Ask the bucket for something, so that what is wrong with it is told before any work."""
+        self._bucket.patience, patience = min(self._bucket.patience, REACH_PATIENCE), self._bucket.patience
+        try:
+            with self.asking("looking into the bucket"):
+                self._bucket.pending(f"{self._bucket.settings.prefix}{POINTER}")
+        finally:
+            self._bucket.patience = patience
+
+    def stop(self) -> None:
+        """End all waiting for the store: nobody wants its answers any more."""
+        self._bucket.stop.set()
+
     def find(self, artefact: Artefact) -> StoredObject | None:
         """The object with exactly these bytes, if it is there."""
         with self.asking("looking for the image"):
@@ -83,10 +97,11 @@ class Store:
             verified=verified,
         )
 
-    def begin(self, artefact: Artefact, stage: Stage) -> PartsUpload | Present:
+    def begin(self, artefact: Artefact, stage: Stage, file: int | None = None) -> PartsUpload | Present:
         """Begin an upload, or go on with one that was interrupted; the same bytes are not sent twice.
 
-        Uploads of the same recipe that nobody came back for within two days are dropped.
+        Uploads of the same recipe that nobody came back for within two days are dropped. *file* is a descriptor of the
+        image, when its path may change meanwhile.
         """
         self._bucket.waiting = lambda refusal: stage.note(f"trying again: {refusal.text}")
         found = self.find(artefact)
@@ -96,7 +111,7 @@ class Store:
         key = self.key(artefact)
         with self.asking("beginning the upload"):
             self._drop_stale(artefact, key)
-            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console)
+            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console, file)
 
     def _drop_stale(self, artefact: Artefact, key: str) -> None:
         for each in self._bucket.pending(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/"):
@@ -210,6 +225,9 @@ class Present:
     def commit(self) -> StoredObject:
         """The object that was found."""
         return self._found
+
+    def wait(self) -> None:
+        """Nothing is on its way."""
 
     def abort(self) -> None:
         """Nothing: what is there was published by an earlier, green build of the same bytes."""

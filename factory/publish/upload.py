@@ -36,12 +36,20 @@ class PartsUpload:
     """An upload of *artefact* to *key*. Made by :class:`factory.publish.store.Store`; to be used with ``with``."""
 
     def __init__(
-        self, bucket: Bucket, artefact: Artefact, key: str, metadata: Mapping[str, str], stage: Stage, console: Console
+        self,
+        bucket: Bucket,
+        artefact: Artefact,
+        key: str,
+        metadata: Mapping[str, str],
+        stage: Stage,
+        console: Console,
+        file: int | None = None,
     ) -> None:
+        """*file* is a descriptor of the image, when its path may change meanwhile; it stays the caller's."""
         self._bucket, self._artefact, self._key, self._metadata = bucket, artefact, key, dict(metadata)
         self._stage, self._console = stage, console
         with touching(artefact.image, "Opening the image"):
-            self._file = os.open(artefact.image, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(artefact.image, os.O_RDONLY | os.O_CLOEXEC) if file is None else os.dup(file)
         self._seen = os.fstat(self._file)
         if self._seen.st_size != artefact.size:
             raise self._changed()
@@ -94,7 +102,8 @@ class PartsUpload:
             try:
                 return self._bucket.create(self._key, self._metadata)
             except Refusal as refusal:
-                if not refusal.transient or time.monotonic() - begun > self._bucket.patience:
+                late = time.monotonic() - begun > self._bucket.patience
+                if not refusal.transient or late or self._bucket.stop.is_set():
                     raise
                 self._bucket.waiting(refusal)
                 self._bucket.stop.wait(max(1.0, min(refusal.pause, 30.0)))
@@ -117,7 +126,7 @@ class PartsUpload:
             with self._lock:
                 if self._error is None and not self._bucket.stop.is_set():
                     self._error = error
-            self._bucket.stop.set()
+                self._queue.clear()  # parts that are on their way arrive, and need not be sent again
 
     def _send(self, part: Part) -> None:
         digest = md5(self._file, part, self._check)
@@ -151,7 +160,7 @@ class PartsUpload:
     def commit(self) -> StoredObject:
         """Wait for the parts, let the object appear, and verify its size and bytes. Raises PublishError."""
         for _ in range(TRIES):
-            self._wait()
+            self.wait()
             if self._completed() or self._there_already():
                 self._stage.progress(self._artefact.size, self._artefact.size)
                 stored = self._verified()
@@ -178,7 +187,8 @@ class PartsUpload:
             return False
         return True
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait until all parts are up, or one failed, which :meth:`commit` tells."""
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.2)  # short, so that an interrupt is seen

@@ -1,0 +1,208 @@
+"""Publishing beside a build: parts go up while it is tested, and what is red leaves nothing in the bucket."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from factory import build
+from factory.console import Console
+from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
+from factory.manifest import read_manifest
+from factory.plan import make_plan
+from factory.publish import Artefact, Unpublished, artefacts, with_build
+from factory.publish.importer import Wishes
+from factory.publish.with_build import Publication
+from tests.command_line import Done, inside, own_places
+from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
+from tests.magalu_cloud import KEY, Cloud
+from tests.object_store import MIB, ObjectStore, artefact, lead_to, running
+from tests.test_manifest import facts
+from tests.test_publish_verb import a_build
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store
+
+
+@pytest.fixture
+def store(seaweed: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    own_places(tmp_path, monkeypatch)
+    seaweed.empty()
+    lead_to(seaweed, monkeypatch)
+    return seaweed
+
+
+@pytest.fixture
+def way(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyWay]:
+    with faulty_way(store) as found:
+        monkeypatch.setenv("FACTORY_S3_ENDPOINT", found.endpoint)
+        yield found
+
+
+def publication(console: Console, *targets: str) -> Publication:
+    return Publication(targets or ["generic"], Wishes(), console)
+
+
+def green(tmp_path: Path) -> tuple[Artefact, Callable[[], Path]]:
+    """An image under test, and what makes the folder of its build when it is green."""
+    made = artefact(tmp_path, 40 * MIB)
+
+    def commit() -> Path:
+        entry = facts()["image"] | {"size": made.size, "sha256": made.sha256, "file": made.image.name}
+        told = facts()["recipe"] | {"name": made.name, "version": made.version}
+        folder = a_build(tmp_path / "out" / "nginx", image=entry, recipe=told, targets=["generic"])
+        (folder / "nginx-1.10.qcow2").unlink()
+        made.image.rename(folder / made.image.name)
+        return folder
+
+    return made, commit
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_parts_go_up_while_it_is_tested_and_the_image_appears_when_it_is_green(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path)
+    console = Console.quiet()
+    with publication(console) as going, console.stage("nginx") as whole:
+        going.begin(lambda: made)
+        with console.stage("boot test"):
+            wait_for(lambda: store.parts() == 3)
+            assert store.keys() == []
+        folder = commit()
+        going.conclude(folder)
+    names = {Path(key).name for key in sorted(store.keys())}
+    assert names == {made.image.name, "manifest.json", "findings.json", "SHA256SUMS", "import.json", "latest.json"}
+    assert store.pending() == []
+    (upload,) = [record for record in console.timeline(whole) if record.name == "upload"]
+    assert upload.path == "nginx/upload"
+    entry = read_manifest(folder).publication
+    assert entry is not None
+    assert (entry.how, entry.status, entry.target) == ("uploaded", "uploaded", "generic")
+    told = json.loads((folder / "import.json").read_text())
+    assert (told["sha256"], told["size"], told["name"]) == (made.sha256, made.size, "nginx-1-0-0")
+    assert told["firmware"] == ["bios", "uefi"]
+    assert f"factory presign {told['build_id']} --target generic" in told["url"]
+    everything = "".join(path.read_text() for path in folder.iterdir() if path.suffix != ".qcow2")
+    assert "X-Amz" not in everything
+    assert artefacts.documents(artefacts.of_build(folder)).keys() == {"manifest.json", "findings.json", "SHA256SUMS"}
+
+
+@pytest.mark.parametrize("end", [ImageRefused("red"), KeyboardInterrupt(), FactoryError("the machine died")])
+def test_a_build_that_is_not_green_leaves_nothing(store: ObjectStore, tmp_path: Path, end: BaseException) -> None:
+    made = artefact(tmp_path, 40 * MIB)
+    with pytest.raises(type(end)), publication(Console.quiet()) as going:
+        going.begin(lambda: made)
+        wait_for(lambda: store.parts() >= 1)
+        raise end
+    assert (store.keys(), store.pending()) == ([], [])
+
+
+def test_a_build_that_is_red_before_the_upload_has_even_begun_leaves_nothing(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path
+) -> None:
+    way.fault = lambda method, path: time.sleep(1.0 if path.endswith("?uploads") else 0)
+    made = artefact(tmp_path, 40 * MIB)
+    with pytest.raises(ImageRefused), publication(Console.quiet()) as going:
+        going.begin(lambda: made)
+        wait_for(lambda: any(path.endswith("?uploads") and method == "POST" for method, path in way.requests))
+        raise ImageRefused("red")
+    assert (store.keys(), store.pending()) == ([], [])
+
+
+def test_what_is_wrong_with_the_store_is_told_before_the_build(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORY_S3_BUCKET", "not-there")
+    with pytest.raises(PublishError) as caught, publication(Console.quiet()):
+        pytest.fail("the build has begun")
+    assert caught.value.code == "publish.bucket-missing"
+    monkeypatch.delenv("FACTORY_S3_BUCKET")
+    with pytest.raises(UsageError) as wrong, publication(Console.quiet()):
+        pytest.fail("the build has begun")
+    assert wrong.value.code == "usage.store"
+
+
+def test_a_store_that_fails_does_not_end_the_build_and_keeps_the_parts(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path)
+    full: Fault = (507, xml("XMinioStorageFull", "no space"), {})
+    way.fault = lambda method, path: full if "partNumber=3" in path else None
+    console = Console.quiet()
+    with pytest.raises(PublishError) as caught, publication(console) as going:
+        going.begin(lambda: made)
+        folder = commit()
+        going.conclude(folder)
+    assert caught.value.code == "publish.store-full"
+    assert f"factory publish {read_manifest(folder).build_id} --target generic" in caught.value.hint
+    assert store.parts() == 2
+    way.fault = lambda method, path: None
+    with publication(console) as again:  # nothing is built: it is there already
+        again.conclude(folder)
+    assert store.pending() == []
+    assert len(store.keys()) == 6
+
+
+def test_the_verb_publishes_to_no_cloud_in_particular(
+    store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = a_build(tmp_path / "out" / "nginx", targets=["generic"])
+    factory = inside(capsys, monkeypatch)
+
+    def no_secret(done: Done) -> None:
+        assert "X-Amz" not in done.stdout + done.stderr
+
+    planned = factory("publish", folder, "--target", "generic", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["name"] == "nginx-1-10"
+    assert (store.keys(), store.pending()) == ([], [])
+    done = factory("publish", folder, "--target", "generic")
+    assert done.returncode == 0, done.stderr
+    no_secret(planned)
+    no_secret(done)
+    assert done.stdout.startswith("s3://images/nginx/1.10/")
+    assert factory("publish", folder, "--target", "generic").returncode == 0
+    assert {Path(key).name for key in sorted(store.keys())} >= {"import.json", "latest.json"}
+
+
+def test_a_build_that_is_there_already_is_imported_and_a_second_time_skipped(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = a_build(tmp_path / "out" / "nginx")
+    cloud = Cloud(tmp_path, trust=store.ca_bundle)
+    monkeypatch.setenv("FACTORY_MGC_API_URL", cloud.url)
+    monkeypatch.setenv("FACTORY_CA_BUNDLE", str(cloud.ca_bundle))
+    monkeypatch.setenv("MGC_API_KEY", KEY)
+    try:
+        for _ in range(2):
+            with Publication(["mgc"], Wishes(if_exists="skip"), Console.quiet()) as going:
+                going.conclude(folder)
+        assert len(cloud.images) == 1
+    finally:
+        cloud.shutdown()
+        cloud.server_close()
+
+
+def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(with_build, "open_store", lambda *_: pytest.fail("a store was asked for"))
+    plan = make_plan("nginx")
+    assert isinstance(build._publication(plan, build.Options(), Console.quiet()), Unpublished)
+    asked = build._publication(plan, build.Options(publish=Wishes()), Console.quiet())
+    assert isinstance(asked, Publication)
+    assert asked._targets == ["mgc"]
