@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from factory import host_key_source
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.reading import cloud_init
 from factory.reading.cloud_init import CloudInit
@@ -15,11 +16,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     settings = looked.know(cloud_init.read)
     if not settings.program:
         raise NotApplicable("cloud-init is not installed")
-    for keys in (("ssh_deletekeys",), ("allow_public_ssh_keys",)):
-        if str(settings.get(*keys)).lower() in FALSE:
-            yield Problem(settings.path(*keys), settings.place(*keys))
+    if settings.word("allow_public_ssh_keys") in FALSE:
+        yield Problem(settings.path("allow_public_ssh_keys"), settings.place("allow_public_ssh_keys"))
+    if settings.word("ssh_deletekeys") in FALSE:  # an image has none to delete; an image of its instance would
+        yield Problem(settings.path("ssh_deletekeys"), settings.place("ssh_deletekeys"), warn=True)
     types = settings.settings.get("ssh_genkeytypes")
-    if "ssh_genkeytypes" in settings.settings and not (isinstance(types, list) and types):
+    none = "ssh_genkeytypes" in settings.settings and not (isinstance(types, list) and types)
+    if none and host_key_source.missing(looked.image):  # RHEL 7 leaves them to sshd's own units
         yield Problem(settings.path("ssh_genkeytypes"), f"{settings.place('ssh_genkeytypes')} (no host key is made)")
     for key in ("ssh_keys", "ssh_authorized_keys"):
         if settings.get(key):

@@ -21,7 +21,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         why = "; ".join(place for _, place in off)
         if lacking:
             yield Problem(off[0][0], f"{why}; and nothing else gives {', '.join(lacking)} an address by DHCP")
-    for why in dhcp.stopped(known_services(looked)):
+    for why in dhcp.stopped(looked.image, known_services(looked)):
         yield Problem("image", f"no service sets up the network: {why}")
     yield Note("any card gets its address by DHCP")
 

@@ -50,7 +50,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 path = settings.path("cloud_init_modules")
                 yield Problem(path, f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}")
         for keys in (("growpart", "mode"), ("resize_rootfs",)):
-            if str(settings.get(*keys)).lower() in OFF:
+            if settings.word(*keys) in OFF:
                 yield Problem(settings.path(*keys), settings.place(*keys))
     yield Note(f"the tools for {kind} and cloud-init's modules are there")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import yamlfile
 from factory.errors import RecipeError
+from factory.inspection import Unreadable
 from factory.leftovers import text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FOLDER = "/etc/cloud/cloud.cfg.d"
 PROGRAMS = ("/usr/bin/cloud-init", "/usr/local/bin/cloud-init", "/opt/cloud-init/bin/cloud-init")
 _TRUE = ("true", "1", "on", "yes", "y")
 _NOTHING = ("", "~", "null")
+MOST_VALUES = 100_000  # of one file, aliases written out
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ class CloudInit:
             value = value.get(key) if isinstance(value, dict) else None
         return None if isinstance(value, str) and value.lower() in _NOTHING else value
 
+    def word(self, *keys: str) -> str:
+        """The value below *keys* in lower case when it is a scalar, else empty."""
+        value = self.get(*keys)
+        return value.lower() if isinstance(value, str) else ""
+
     def true(self, *keys: str) -> bool:
         """Whether the value below *keys* is what YAML calls true."""
-        return str(self.get(*keys)).lower() in _TRUE
+        return self.word(*keys) in _TRUE
 
     def place(self, *keys: str) -> str:
         """``path:line: text`` of what decides the value below *keys*; the base file when nothing sets it."""
@@ -146,7 +153,7 @@ def _part(image: Image, path: str) -> Part | None:
     if not any(line.strip() and not line.lstrip().startswith("#") for line in content.splitlines()):
         return Part(path, content, {})
     try:
-        found = flat(yamlfile.foreign(content, path))
+        found = flat(yamlfile.foreign(content, path), path)
     except RecipeError as error:
         return Part(path, content, None, str(error.faults[0]))
     if isinstance(found, dict):
@@ -154,29 +161,52 @@ def _part(image: Image, path: str) -> Part | None:
     return Part(path, content, None, f"{path} holds no mapping")
 
 
-def flat(value: Any, done: dict[int, Any] | None = None) -> Any:
+def flat(value: Any, path: str) -> Any:
     """*value* with YAML's merge keys (``<<``) carried out, which the reader of foreign files leaves alone.
 
-    What several aliases share stays shared, so that no file grows by it, and a loop stays a loop.
+    Raises Unreadable for aliases that blow a file up or make a loop: nobody could look at all of it.
     """
-    done = {} if done is None else done
-    if not isinstance(value, list | dict):
-        return value
-    if id(value) in done:
-        return done[id(value)]
-    if isinstance(value, list):
-        items: list[Any] = []
-        done[id(value)] = items
-        items += [flat(item, done) for item in value]
-        return items
-    result: dict[str, Any] = {}
-    done[id(value)] = result
-    merges = value.get("<<", [])
-    for merge in reversed(merges if isinstance(merges, list) else [merges]):
-        if isinstance(merge, dict):
-            result |= flat(merge, done)
-    result |= {key: flat(item, done) for key, item in value.items() if key != "<<"}
-    return result
+    return _Flat(path).flat(value)[0]
+
+
+class _Flat:
+    """Parts that several aliases share stay shared; *done* has each with the number of values that it stands for."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._done: dict[int, tuple[Any, int] | None] = {}
+
+    def flat(self, value: Any) -> tuple[Any, int]:
+        if not isinstance(value, list | dict):
+            return value, 1
+        known = self._done.get(id(value), ())
+        if known is None:
+            raise Unreadable(f"{self._path} holds an alias of something that it is in itself")
+        if known:
+            return known
+        self._done[id(value)] = None
+        found = self._items(value) if isinstance(value, list) else self._mapping(value)
+        if found[1] > MOST_VALUES:
+            raise Unreadable(f"{self._path} stands for more than {MOST_VALUES} values by its aliases")
+        self._done[id(value)] = found
+        return found
+
+    def _items(self, value: list[Any]) -> tuple[Any, int]:
+        items = [self.flat(item) for item in value]
+        return [item for item, _ in items], 1 + sum(count for _, count in items)
+
+    def _mapping(self, value: dict[str, Any]) -> tuple[Any, int]:
+        merges = value.get("<<", [])
+        result: dict[str, Any] = {}
+        for merge in reversed(merges if isinstance(merges, list) else [merges]):
+            if isinstance(merge, dict):
+                result |= self.flat(merge)[0]
+        count = 1
+        for key, item in value.items():
+            if key != "<<":
+                result[key], more = self.flat(item)
+                count += more
+        return result, count + len(result)
 
 
 def _key(key: str) -> re.Pattern[str]:

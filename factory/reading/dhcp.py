@@ -25,15 +25,9 @@ STACKS = (
 )
 
 
-def stacks(image: Image, services: Services) -> list[str]:
-    """The services that set up the network at boot."""
-    found = [name for name in STACKS if services.started(name)]
-    return [*found, "netplan"] if netplan.installed(image) else found
-
-
-def stopped(services: Services) -> list[str]:
+def stopped(image: Image, services: Services) -> list[str]:
     """Why none of the services that are installed sets up the network; empty when one does or when none is there."""
-    if not services.systemd.present:
+    if not services.systemd.present or netplan.installed(image):  # netplan starts networkd by itself
         return []
     there = [name for name in STACKS if services.systemd.path(name)]
     return [] if any(map(services.started, there)) else [services.systemd.why_not(name) for name in there]

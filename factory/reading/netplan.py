@@ -46,7 +46,7 @@ def read(image: Image) -> list[Interface]:
     for path in layered(image, FOLDERS, ".yaml"):
         content = content_of(image, path)
         try:
-            found = flat(yamlfile.foreign(content, path))
+            found = flat(yamlfile.foreign(content, path), path)
         except RecipeError:
             continue
         if isinstance(found, dict) and isinstance(found.get("network"), dict):
@@ -60,7 +60,7 @@ def renderer(image: Image) -> str:
     found = "networkd"
     for path in layered(image, FOLDERS, ".yaml"):
         try:
-            network = flat(yamlfile.foreign(content_of(image, path), path))["network"]
+            network = flat(yamlfile.foreign(content_of(image, path), path), path)["network"]
             found = str(network.get("renderer", found))
         except (RecipeError, KeyError, TypeError, AttributeError):
             continue
