@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.reading import boot_entries, cloud_init, dhcp, network, openrc, systemd
+from factory.reading import boot_entries, cloud_init, dhcp, netplan, network, openrc, systemd
 from factory.reading.services import Services
 
 
@@ -21,6 +21,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         why = "; ".join(place for _, place in off)
         if lacking:
             yield Problem(off[0][0], f"{why}; and nothing else gives {', '.join(lacking)} an address by DHCP")
+    for path, fault in netplan.faults(looked.image):
+        yield Problem(path, f"{fault}; netplan then sets up nothing, not even what cloud-init writes")
     for why in dhcp.stopped(looked.image, known_services(looked)):
         yield Problem("image", f"no service sets up the network: {why}")
     yield Note("any card gets its address by DHCP")

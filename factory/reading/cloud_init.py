@@ -37,8 +37,11 @@ class Part:
 
     def line(self, key: str) -> int:
         """The line of the last mapping key *key*, 0 when there is none."""
-        numbers = [n for n, line in enumerate(self.text.splitlines(), 1) if _key(key).match(line)]
-        return numbers[-1] if numbers else 0
+        lines = [(number, line) for number, line in enumerate(self.text.splitlines(), 1) if not _COMMENT.match(line)]
+        for found in (_key(key).match, re.compile(rf"[{{,\s\"']{re.escape(key)}[\"']?\s*:").search):
+            if numbers := [number for number, line in lines if found(line)]:
+                return numbers[-1]
+        return 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class CloudInit:
 
 
 _ABSENT = object()
+_COMMENT = re.compile(r"\s*#")
 
 
 def read(image: Image) -> CloudInit:
@@ -164,7 +168,7 @@ def _part(image: Image, path: str) -> Part | None:
 def flat(value: Any, path: str) -> Any:
     """*value* with YAML's merge keys (``<<``) carried out, which the reader of foreign files leaves alone.
 
-    Raises Unreadable for aliases that blow a file up or make a loop: nobody could look at all of it.
+    Raises Unreadable for aliases that blow a file up: nobody could look at all of it. (Loops are no YAML to us.)
     """
     return _Flat(path).flat(value)[0]
 
@@ -174,17 +178,13 @@ class _Flat:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._done: dict[int, tuple[Any, int] | None] = {}
+        self._done: dict[int, tuple[Any, int]] = {}
 
     def flat(self, value: Any) -> tuple[Any, int]:
         if not isinstance(value, list | dict):
             return value, 1
-        known = self._done.get(id(value), ())
-        if known is None:
-            raise Unreadable(f"{self._path} holds an alias of something that it is in itself")
-        if known:
+        if known := self._done.get(id(value)):
             return known
-        self._done[id(value)] = None
         found = self._items(value) if isinstance(value, list) else self._mapping(value)
         if found[1] > MOST_VALUES:
             raise Unreadable(f"{self._path} stands for more than {MOST_VALUES} values by its aliases")

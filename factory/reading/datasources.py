@@ -108,7 +108,7 @@ def _lines(settings: cloud_init.CloudInit, old: bool) -> Iterator[tuple[str, str
             bare = line.split("#")[0]
             match = _OLD.match(bare.strip()) if old else _NEW.search(bare)
             if match:
-                value = bare.partition(": ")[2] if ": " in bare else bare.partition(":")[2]
+                value = bare.partition(":")[2] if old else bare.rpartition(":")[2]
                 yield f"{part.path}:{number}: {line.strip()}", value.strip()
 
 

@@ -39,7 +39,8 @@ class Interface:
         """Whether it is about a card of the machine, by itself or in a bridge, bond or VLAN."""
         if self.kind in ("bridge", "bond", "vlan"):
             return self.ports
-        return self.kind == "ethernet" and not (self.names and all(map(is_virtual, self.names)))
+        names = [name for name in self.names if not name.startswith("!")]
+        return self.kind == "ethernet" and not (names and all(map(is_virtual, names)))
 
     @property
     def one_name(self) -> str:
@@ -63,7 +64,7 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 def is_virtual(name: str) -> bool:
     """Whether a card of that name is none of the machine's: loopback, a container's bridge, a tunnel."""
-    return bool(_VIRTUAL.match(name.lstrip("!")))
+    return bool(_VIRTUAL.match(name))
 
 
 def fixed(address: str) -> bool:

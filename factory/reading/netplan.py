@@ -55,6 +55,21 @@ def read(image: Image) -> list[Interface]:
     return stanzas(merged, texts, "netplan")
 
 
+def faults(image: Image) -> list[tuple[str, str]]:
+    """The (path, what is wrong) of files that keep netplan from making anything at all."""
+    found = []
+    for path in layered(image, FOLDERS, ".yaml"):
+        content = content_of(image, path)
+        try:
+            whole = flat(yamlfile.foreign(content, path), path) if content.strip() else {}
+        except RecipeError as error:
+            found.append((path, str(error.faults[0])))
+            continue
+        if whole and not isinstance(whole, dict):
+            found.append((path, f"{path} holds no mapping"))
+    return found
+
+
 def renderer(image: Image) -> str:
     """``networkd`` or ``NetworkManager``: what brings up what netplan's files say."""
     found = "networkd"

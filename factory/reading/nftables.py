@@ -60,7 +60,7 @@ class _Nftables:
         family = words_[1:2] and words_[1] in ("ip", "ip6", "inet", "arp", "bridge", "netdev")
         if words_[:1] == ["define"] and "=" in words_:
             value = words_[words_.index("=") + 1 :]
-            self._variables[f"${words_[1]}"] = value if not opened else self._braced()
+            self._variables[f"${words_[1]}"] = value if not opened else ["{", *self._braced(), "}"]
         elif words_[:1] == ["flush"] and words_[1:2] == ["ruleset"]:
             self.chains, self.sets, self._hooks = {}, {}, []
         elif words_[:1] == ["table"] and opened:
@@ -222,7 +222,8 @@ class _Nftables:
             end = left.index("}") if "}" in left else len(left)
             inner = [part for word in left[1:end] for part in word.split(",") if part]
             left[: end + 1] = []
-            return [part for word in inner for part in self._variables.get(word, [word])]
+            found = [part for word in inner for part in self._variables.get(word, [word])]
+            return [part for part in found if part not in "{}"]
         if not left:
             return []
         word = left.pop(0)

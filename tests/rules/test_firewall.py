@@ -82,7 +82,13 @@ ON = [
     defect("GEN-G26", "alpine", openrc("iptables"), write("/etc/iptables/rules-save", rules(LO, SSH))),
     defect("GEN-G26", "debian", started("shorewall.service")),
     # Presets switch it on at the first boot.
-    defect("GEN-G26", "debian", present("firewalld.service"), write("/etc/machine-id", "uninitialized\n")),
+    defect(
+        "GEN-G26",
+        "debian",
+        present("firewalld.service"),
+        write("/etc/machine-id", "uninitialized\n"),
+        related=["GEN-G30"],
+    ),
     benign("GEN-G26", "rhel", present("firewalld.service"), write(FIREWALLD, "DefaultZone=drop\n")),
     benign("GEN-G26", "debian", started("ufw.service"), write("/etc/ufw/ufw.conf", "ENABLED=no\n"), UFW[1]),
     benign("GEN-G26", "debian", started("nftables.service"), write(NFT, table("# drop", policy="accept"))),

@@ -249,6 +249,7 @@ ANY_CARD = [
         related=["GEN-G16"],
     ),
     defect("NET01", "rhel", link("/etc/systemd/system/NetworkManager.service", "/dev/null")),
+    defect("NET01", "debian", write("/etc/netplan/60-mine.yaml", "network: [\n")),
     defect("NET01", "suse", OFF, remove(f"{SUSE}/ifcfg-eth0"), related=["GEN-G16"]),
     defect("NET01", "alpine", OFF, replace("/etc/network/interfaces", "auto eth0", ""), related=["GEN-G16"]),
     benign(
@@ -263,6 +264,15 @@ ANY_CARD = [
         alone=True,
     ),
     benign("NET01", "rhel", OFF, alone=True),
+    # netplan starts networkd by itself, which nothing else does.
+    benign(
+        "NET01",
+        "debian",
+        remove("/etc/systemd/system/multi-user.target.wants/networking.service"),
+        write("/usr/lib/systemd/system/systemd-networkd.service", "[Service]\nExecStart=/bin/true\n"),
+        write("/usr/lib/systemd/system-generators/netplan", "#!/bin/sh\n", 0o755),
+        alone=True,
+    ),
     benign("NET01", "suse", OFF),
     benign("NET01", "alpine", OFF),
 ]
