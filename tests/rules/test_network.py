@@ -309,8 +309,14 @@ SYSTEMS = [
         "NET09",
         "debian",
         write("/etc/wpa_supplicant/wpa_supplicant.conf", 'network={\n ssid="x"\n psk="secretsecret"\n}\n'),
+        related=["GEN-G39"],
     ),
-    defect("NET09", "rhel", keyfile("[wifi]\nssid=x\n[wifi-security]\npsk=secretsecret\n", "x", kind="wifi")),
+    defect(
+        "NET09",
+        "rhel",
+        keyfile("[wifi]\nssid=x\n[wifi-security]\npsk=secretsecret\n", "x", kind="wifi"),
+        related=["GEN-G39"],
+    ),
     defect(
         "NET09",
         "debian",
