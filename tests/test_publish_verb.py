@@ -170,6 +170,22 @@ def test_without_waiting_it_ends_at_once_and_resume_waits(site: Site) -> None:
     assert (entry.status, entry.bucket) == ("active", "images")
 
 
+def test_latest_is_followed_once(site: Site, tmp_path: Path) -> None:
+    (site.build.parent / "latest").symlink_to(site.build.name)
+    site.cloud.statuses = ["importing"] * 30
+    done = site.factory("publish", "nginx", "--output", tmp_path / "out", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    newer = site.build.with_name("20260502T120000Z-0123abcd")
+    site.build.rename(newer)
+    a_build(site.build.parent)
+    (site.build / "nginx-1.10.qcow2").write_bytes(b"other")
+    document = json.loads((site.build / "manifest.json").read_text())
+    document["image"]["sha256"] = "0" * 64
+    (site.build / "manifest.json").write_text(json.dumps(document))
+    assert site.factory("publish", "--resume", done.stdout.strip()).returncode == 0
+    assert read_manifest(site.build).publication is None
+
+
 def test_an_import_that_was_begun_is_taken_up_by_the_same_command(site: Site) -> None:
     site.cloud.statuses = ["importing"] * 30
     first = site.factory("publish", site.build, "--no-wait")

@@ -22,6 +22,7 @@ def artefact_of(name: str, output: Path, console: Console) -> Artefact:
     """
     place = artefacts.find(name, output)
     if place.is_dir():
+        place = place.resolve()  # "latest" may come to mean another build while this one is imported
         manifest = read_manifest(place)
         if manifest.findings.fail:
             raise ImageRefused(

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from factory import http
+from factory import http, settings
 from factory.errors import FactoryError, PublishError, UsageError
 from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
 from factory.publish.importer import Brought, Wishes
@@ -100,6 +100,9 @@ class MagaluImport:
 
     def before_upload(self) -> Brought | None:
         """The image when these bytes are imported already, by the ledger or by ``--if-exists skip``."""
+        kept = settings.value("FACTORY_S3_STORAGE_CLASS")
+        if kept.upper() not in ("", "STANDARD"):
+            self.console.warn(f"The store keeps the image as {kept}: the cloud may not be able to read it in time")
         with self.console.stage("name") as stage:
             stage.note(self.name)
             found = self._look()
@@ -125,7 +128,7 @@ class MagaluImport:
                     endpoint=stored.endpoint,
                     bucket=stored.bucket,
                     key=stored.key,
-                    folder=str(self.artefact.folder.absolute()) if self.artefact.folder else "",
+                    folder=str(self.artefact.folder.resolve()) if self.artefact.folder else "",
                 ).write()
                 image = self._ask(url, record)
                 record = record.write(state="importing", id=image)

@@ -162,6 +162,8 @@ def _beside(store: Store, artefact: Artefact, stored: StoredObject, more: Mappin
 
 def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: str, key: str) -> None:
     manifest = read_manifest(folder)
+    if manifest.image.sha256 != sha256:
+        return  # another build lies there now
     told = manifest.publication
     if told and (told.target, told.id, told.status) == (brought.target, brought.id, brought.status):
         return  # nothing new; the manifest stays the one that lies beside the image in the store
