@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from factory import __version__, bases, boot_test, cache, disk, manifest, preflight, settings, unchanged
+from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import FactoryError, ImageRefused, UsageError
 from factory.files import touching
@@ -26,7 +27,7 @@ from factory.layer_keys import layer_keys, step_number
 from factory.layers import Policy, Use
 from factory.publish import Artefact, BuildPublication, Unpublished
 from factory.reaping import reap_before_a_build
-from factory.verify import ignoring, verify
+from factory.verify import verify
 from factory.workspace import Workspace, flip
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _run(
         finish(customised.disk, image, workspace.work, console)
         customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
-        findings = ignoring(verify(image, customised, plan.targets, workspace.work, console), ignored)
+        known = Known(tuple(plan.recipe.checks.allow_users), plan.recipe.requirements.disk or plan.recipe.disk)
+        findings = ignoring(verify(image, customised, plan.targets, known, workspace.work, console), ignored)
         if not _failed(findings):
             publication.begin(lambda: _artefact(plan, base, image, workspace))
         boots: tuple[manifest.BootEntry, ...] = ()
