@@ -16,7 +16,7 @@ def test_magalu_wants_urls_of_more_than_twelve_hours_and_signs_less_than_seven_d
     assert (found.least_life, found.longest_life) == (43201, 604000)
     assert found.endpoint.format(region=found.region) == "https://br-se1.magaluobjects.com"
     assert (found.key_id_variable, found.secret_variable) == ("MGC_OBJ_KEY_ID", "MGC_OBJ_KEY_SECRET")
-    assert (found.importer, found.addressing, found.head_url) == ("mgc", "path", False)
+    assert (found.importer, found.addressing) == ("mgc", "path")
 
 
 def test_generic_takes_any_url() -> None:

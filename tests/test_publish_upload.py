@@ -170,6 +170,14 @@ def test_a_store_whose_etag_says_nothing_is_read_back_and_damage_is_found(
     assert len(store.keys()) == 1
 
 
+def test_the_storage_class_is_what_was_asked_for(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORY_S3_STORAGE_CLASS", "STANDARD_IA")
+    stored = upload(artefact(tmp_path, 1000))
+    assert store.client().head_object(Bucket=BUCKET, Key=stored.key)["StorageClass"] == "STANDARD_IA"
+
+
 def test_documents_lie_beside_and_the_pointer_flips(store: ObjectStore, tmp_path: Path) -> None:
     made = artefact(tmp_path)
     stored = upload(made)

@@ -23,7 +23,6 @@ class Transport:
     secret_variable: str = ""
     least_life: int = 1  # what the target demands of a URL
     longest_life: int = LONGEST_LIFE  # what its store signs
-    head_url: bool = False  # whether the target asks by HEAD first, which needs a URL of its own
 
 
 def load(target: str) -> Transport:
@@ -43,5 +42,4 @@ def load(target: str) -> Transport:
         secret_variable=credentials.get("secret", ""),
         least_life=int(life.get("least", "1")),
         longest_life=int(life.get("longest", str(LONGEST_LIFE))),
-        head_url=data.get("head_url", "false") == "true",
     )
