@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import packer
+from bench import packer, report
 from bench.measure import Cost
 from bench.variants import VARIANTS
 from factory.hypervisor import accelerator
@@ -45,6 +45,8 @@ def main() -> None:
             _say(f"round {number}: {name} {cost.wall:.2f} s, {cost.memory / 2**20:.0f} MiB, {cost.size / 1e6:.0f} MB")
         _write(costs, absent)
     _table(costs, absent)
+    if {"packer", "cold", "warm"} <= costs.keys():
+        report.write()
 
 
 def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
