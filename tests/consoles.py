@@ -77,6 +77,14 @@ WAITING: dict[str, list[str]] = {
         + "cc_final_message.py[WARNING]: Used fallback datasource\r\n\r\nDebian GNU/Linux 12 debian ttyS0\r\n",
     ],
     "machine.no-address": [
+        # Recorded: the same, later.
+        LINUX
+        + CLOUD_INIT
+        + "[  128.0] cloud-init[381]: ci-info: ++++++++++++++++++++Net device info++++++++++++++++++++\r\n"
+        + "[  128.0] cloud-init[381]: ci-info: | enp0s16 | True | fe80::5054:ff:fe70:a1b9/64 |     .     |  link |\r\n"
+        + "[  128.0] cloud-init[381]: ci-info: |    lo   | True |         127.0.0.1          | 255.0.0.0 |  host |\r\n"
+        + "[  128.0] cloud-init[381]: ci-info: |    lo   | True |          ::1/128           |     .     |  host |\r\n"
+        + "[  128.1] cloud-init[381]: ci-info: +++++++++++++++++++Route IPv6 info+++++++++++++++++++\r\n",
         LINUX
         + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
         + "[   20.1] cloud-init[321]: ci-info: +--------+-------+-----------+-----------+-------+--------------+\r\n"

@@ -146,13 +146,17 @@ def build(
         raise failure
 
 
+AFRESH = ("--set", "--json", "--from", "--no-cache", "--cold", "--if-changed")
+"""Options that a second call does not repeat: the failed step is gone on from the layers before it."""
+
+
 def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, ...]:
     """The words that build *plan* again from anywhere, without the values of secrets: they are not written down."""
     words = ["build", str(plan.recipe.file)]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         option = next(iter(getattr(parameter, "opts", ())), "")
-        if not option.startswith("--") or value == parameter.get_default(context) or option in ("--set", "--json"):
+        if not option.startswith("--") or value == parameter.get_default(context) or option in AFRESH:
             continue
         if option == "--output":
             value = Path(str(value)).absolute()

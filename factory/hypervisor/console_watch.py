@@ -83,11 +83,11 @@ DEATHS = (
         "machine.no-address",
         re.compile(
             r"(?:A start job is running for [^\n]*[Nn]etwork|Job [\w-]*[Nn]etwork[\w-]*\.service/start running)"
-            r"[^\n]*\((?:1min [3-5]\d?s|[2-9]min|\d\dmin)"
+            r"[^\n]*\(\d+min "
             r"|Failed to start [^\n]*(?:networking\.service|systemd-networkd-wait-online|NetworkManager-wait-online"
             r"|Raise network interfaces|Wait for Network to be Configured)"
             r"|ci-info: \++Net device info\++(?:(?!\| +\w+ +\| +True +\| +(?!127\.)\d+\.\d+\.\d+\.\d+)[^\0])*?"
-            r"ci-info: \++Route IPv4 info"
+            r"ci-info: \++Route IPv[46] info"
         ),
         "The guest got no network address",
         "Its network configuration names another interface or MAC address, or asks nobody for an address (DHCP)",
