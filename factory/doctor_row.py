@@ -22,7 +22,7 @@ class Check:
 def guarded(examination: Callable[[], Iterator[Check]], *, name: str = "") -> list[Check]:
     """The rows of *examination*; one that raises ends with a failed row that says so."""
     checks: list[Check] = []
-    name = name or examination.__name__.strip("_")
+    name = name or getattr(examination, "__name__", "").strip("_")
     try:
         checks.extend(examination())
     except FactoryError as error:

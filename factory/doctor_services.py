@@ -1,11 +1,15 @@
-"""The doctor's look at what is outside this host: clock, DNS, the Debian archive, a metadata service.
+"""The doctor's look at what is outside this host: clock, DNS, the archive, a metadata service, stores and clouds.
 
 Every question is harmless, short, and asked at the same time as the others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import functools
+import importlib
+import os
 import socket
 import ssl
 import urllib.error
@@ -16,8 +20,9 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from factory import http, mirror
+from factory import http, mirror, settings, targets
 from factory.doctor_row import Check, guarded
+from factory.publish import transport
 
 ANSWER = 5.0  # seconds that a service gets to answer
 SKEW = 60.0  # seconds that the clock may be wrong before the doctor speaks of it
@@ -29,7 +34,7 @@ METADATA = ("169.254.169.254", 80)
 def examine() -> list[Check]:
     """Every row, in a fixed order."""
     with ThreadPoolExecutor() as pool:
-        return [check for checks in pool.map(guarded, (archive, metadata)) for check in checks]
+        return [check for checks in pool.map(guarded, (archive, metadata, store, clouds)) for check in checks]
 
 
 def archive() -> Iterator[Check]:
@@ -91,3 +96,30 @@ def metadata() -> Iterator[Check]:
         return
     fix = "Block 169.254.169.254 for the user that runs QEMU, or write 'machine: {network: none}' in the recipe"
     yield Check("warn", "metadata service", "one answers here, and a build's guest can ask it for credentials", fix)
+
+
+def store() -> Iterator[Check]:
+    """Whether the bucket can be written to, by an upload that is aborted before it holds anything."""
+    from factory.console import Console
+    from factory.publish.store import open_store
+
+    if not settings.value("FACTORY_S3_BUCKET"):
+        yield Check("ok", "object storage", "not set up (FACTORY_S3_BUCKET); only publishing needs it")
+        return
+    ways = [transport.load(name) for name in targets.names()]
+    named = [way for way in ways if way.key_id_variable and os.environ.get(way.key_id_variable)]
+    bare = transport.Transport(target="generic", importer="generic")
+    opened = open_store((named or [bare])[0], Console.quiet(), patience=ANSWER)
+    opened.prove_writable()
+    yield Check("ok", "object storage", f"the bucket {settings.value('FACTORY_S3_BUCKET')} can be written to")
+
+
+def clouds() -> Iterator[Check]:
+    """What each importer that can look finds: its function ``examine`` gives no row where it is not set up."""
+    from factory.console import Console
+
+    for importer in sorted({transport.load(name).importer for name in targets.names()}):
+        with contextlib.suppress(ModuleNotFoundError):
+            module = importlib.import_module(f"factory.publish.{importer}")
+            if look := getattr(module, "examine", None):
+                yield from guarded(functools.partial(look, Console.quiet()), name=f"API of {importer}")

@@ -8,6 +8,7 @@ at their use, so nothing ever runs on the cache's own files, and an entry may be
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -241,7 +242,7 @@ def history_path(store: cache.Cache, recipe: Path) -> Path:
     """Where the points of the last build of the recipe file *recipe* are written down."""
     import hashlib
 
-    return store.folder("history") / f"{hashlib.sha256(str(recipe).encode()).hexdigest()[:32]}.json"
+    return store.folder("history") / f"{hashlib.sha256(os.fsencode(recipe)).hexdigest()[:32]}.json"
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from factory.hypervisor.kept_machine import Login
 from factory.hypervisor.machine import Machine
 from factory.seed import KeyPair
 
+SETTLED = 3.0  # seconds after cloud-init's last word from which a refusal is for good
+
 
 def log_in(
     machine: Machine, user: str, login: KeyPair, host_key: KeyPair | None, *, seconds: float | None = None
@@ -25,14 +27,20 @@ def log_in(
     refused: list[float] = []
     expected = host_key.public_openssh if host_key else None
 
+    finished: list[float] = []  # when cloud-init said so: what it brings is there now
+
     def attempt() -> bool:
+        begun = time.monotonic()
+        if not finished and machine.console.mentions(" finished at "):
+            finished.append(begun)
         try:
             found.append(
                 Guest.connect(machine.spec.ssh_port, user, login.private_openssh, expected, timeout=machine.answer_time)
             )
         except GuestRefused as error:
             refused.append(time.monotonic())
-            if refused[-1] - refused[0] > machine.answer_time * 2:
+            late = bool(finished) and begun > finished[0] + SETTLED
+            if late or refused[-1] - refused[0] > machine.answer_time * 2:
                 raise MachineError(
                     f"the guest's SSH does not let {user} in with the injected key",
                     cause=str(error),

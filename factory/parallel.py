@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from factory import interrupts
 from factory.errors import BuildError, FactoryError
 
 if TYPE_CHECKING:
@@ -159,11 +160,7 @@ class _Wire(io.TextIOBase):
 def _child(plan: Plan, options: Options, connection: Connection, parent: int) -> None:
     """One build, in its own process."""
 
-    def stop(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, stop)
+    interrupts.install(quiet=True)  # Ctrl-C comes from the terminal and then, as SIGTERM, from our parent
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it has ended before we could ask
         return

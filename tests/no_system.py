@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from factory import disk
 from factory.errors import FactoryError, MachineError
 from factory.hypervisor import embedded, watcher
 from factory.hypervisor.accelerator import Accelerator
@@ -188,6 +189,22 @@ def kept_after_a_failure(seconds: str = "60") -> None:
     workspace.keep("step.failed", ["build", "web"])
     folder = workspace.fail()
     tell(build_id=workspace.build_id, failed=folder, work=workspace.work, port=spec.ssh_port)
+
+
+def fills_its_disk() -> None:
+    """A guest writes one sector into each cylinder of its disk, until the host has no space left."""
+    #  xor ax,ax; mov es,ax; mov bx,0x7c00; mov dl,0x80; xor dh,dh; mov cx,2; mov ax,0x301; int 0x13; inc ch; jmp back
+    writing = bytes.fromhex("31c0 8ec0 bb007c b280 30f6 b90200 b80103 cd13 fec5 ebf7")
+    work = work_folder()
+    spec = spec_of(work, sector("", writing))
+    overlay = work / "overlay.qcow2"
+    raw = spec.disks[0].path
+    os.truncate(raw, 200 * MIB)
+    with Hypervisor(work, TCG) as hypervisor:
+        disk.create_overlay(hypervisor.enclosure.path(raw), "raw", overlay)
+        spec = replace(spec, disks=(Disk(overlay, "qcow2"),))
+        with hypervisor.machine(spec) as machine:
+            tell(**end_of(machine, lambda: machine.wait_until(never, "a login", seconds=60)), alive=machine.alive)
 
 
 def other_ends() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import factory.run
 from factory import cache, doctor, doctor_services, preflight, processes
-from factory.doctor_row import Check
+from factory.doctor_row import Check, guarded
 from factory.errors import HostError
 from factory.plan import make_plan
 from factory.workspace import Workspace
@@ -226,3 +226,41 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         preflight._require_writable(tmp_path / "closed" / "below")
     assert caught.value.code == "host.permission"
+
+
+# -- stores and clouds
+
+
+@pytest.mark.real
+def test_a_bucket_that_can_be_written_and_one_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests import object_store
+
+    (unset,) = doctor_services.store()
+    assert unset.state == "ok" and "not set up" in unset.found
+    with object_store.running(tmp_path / "store") as store:
+        object_store.lead_to(store, monkeypatch)
+        (found,) = doctor_services.store()
+        assert found.state == "ok" and "can be written" in found.found
+        pending = store.client().list_multipart_uploads(Bucket=object_store.BUCKET)
+        assert not pending.get("Uploads") and not store.client().list_objects_v2(Bucket=object_store.BUCKET)["KeyCount"]
+        monkeypatch.setenv("FACTORY_S3_BUCKET", "nobodys")
+        (found,) = guarded(doctor_services.store)
+        assert found.state == "fail" and "nobodys" in found.found + found.fix
+        monkeypatch.setenv("FACTORY_S3_BUCKET", object_store.BUCKET)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong" * 8)
+        (found,) = guarded(doctor_services.store)
+        assert found.state == "fail" and "wrongwrong" not in str(found)
+
+
+def test_a_key_of_a_cloud_that_is_taken_and_one_that_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.magalu_scene import open_scene
+
+    with open_scene(tmp_path, monkeypatch):
+        (found,) = doctor_services.clouds()
+        assert (found.state, found.what) == ("ok", "API of mgc")
+        monkeypatch.setenv("MGC_API_KEY", "not-a-key-of-anybody")
+        (found,) = doctor_services.clouds()
+        assert found.state == "fail" and "not-a-key" not in str(found)
+        monkeypatch.delenv("MGC_API_KEY")
+        monkeypatch.setenv("MGC_CONFIG_DIR", str(tmp_path / "none"))
+        assert list(doctor_services.clouds()) == []

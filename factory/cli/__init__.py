@@ -10,11 +10,11 @@ import contextlib
 import io
 import os
 import select
-import signal
 import sys
-from typing import TYPE_CHECKING
 
 import typer
+
+from factory import interrupts
 
 # isort: off - they register their verbs in the order in which "factory --help" lists them
 from factory.cli import (
@@ -34,22 +34,10 @@ from factory.errors import FactoryError, UsageError
 
 # isort: on
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: clean up as for Ctrl-C."""
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    raise Terminated(signal.Signals(number).name)
-
 
 def main() -> None:
     """Run the command line; the exit status says how it ended."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _terminate)
+    interrupts.install()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale without UTF-8 is no reason to fail
     status = 0
@@ -62,7 +50,7 @@ def main() -> None:
     except KeyboardInterrupt:
         close_console()
         _note("interrupted; everything is cleaned up")
-        status = 130
+        status = interrupts.STATUS
     except BrokenPipeError:
         if not _unread():
             close_console()

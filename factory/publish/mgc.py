@@ -7,18 +7,22 @@ that an earlier run of the factory began with the same bytes under the same name
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from factory import http, settings
+from factory.doctor_row import Check
 from factory.errors import FactoryError, PublishError, UsageError
 from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
 from factory.publish.mgc_images import ACTIVE, ENDED, FAILED, CustomImage, Images, deletion, passing
-from factory.publish.mgc_place import Place, api_key, check_store, place
+from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
 from factory.publish.publications import Publication
 from factory.units import format_duration
@@ -37,6 +41,15 @@ def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: C
     return MagaluImport(
         artefact, request_for(artefact, wishes, _recommended(artefact)), where, wishes, transport, console
     )
+
+
+def examine(console: Console) -> Iterator[Check]:
+    """For the doctor: whether the API takes the key, by listing images; no row where no key is set up."""
+    if not os.environ.get(KEY_VARIABLE) and not profile_file().is_file():
+        return
+    where = place()
+    list(islice(Images(where, api_key(), console).list(), 1))
+    yield Check("ok", "API of mgc", f"{where.url} takes the key")
 
 
 def resume(image: str, wishes: Wishes, console: Console) -> Brought:

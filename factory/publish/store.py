@@ -184,6 +184,12 @@ class Store:
         kind = "application/json" if key.endswith(".json") else mimetypes.guess_type(key)[0] or "text/plain"
         self._bucket.put(key, data, kind, hashlib.md5(data, usedforsecurity=False).digest())
 
+    def prove_writable(self) -> None:
+        """Begin an upload and abort it at once: nothing is left, and the credentials are proved."""
+        key = f"{self._bucket.settings.prefix}.factory-doctor"
+        with self.asking("trying whether the bucket can be written to"):
+            self._bucket.abort(key, self._bucket.create(key, {}))
+
     def ca_bundle(self) -> str | bool:
         """The file of certificates to trust for the store; True for those that come with the libraries."""
         return self._bucket.settings.ca_bundle

@@ -1,0 +1,202 @@
+"""Really full and read-only disks, at every stage of a build: one paragraph, the right exit status, nothing half-done.
+
+Root mounts small file systems for it; whoever is not root cannot, and skips those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory import cache, disk, files, finish, ledger, manifest
+from factory.console import Console
+from factory.errors import HostError
+from factory.findings import Findings
+from factory.hypervisor import kept_machine
+from factory.workspace import Workspace
+from tests import command_line
+from tests.command_line import TOP, run
+from tests.test_machine import SCENARIO, told
+
+pytestmark = pytest.mark.real
+MIB = 1 << 20
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+
+
+@contextlib.contextmanager
+def mounted(place: Path, options: str) -> Iterator[Path]:
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    with mounted(tmp_path / "small", "size=2m,mode=711") as place:
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command_line.own_places(tmp_path, monkeypatch)
+
+
+def fill(place: Path) -> None:
+    with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+
+
+def left(place: Path) -> list[str]:
+    return sorted(path.name for path in place.rglob("*") if path.is_file() and path.name != "filler")
+
+
+# -- known beforehand
+
+
+@AS_ROOT
+@pytest.mark.parametrize("variable", ["FACTORY_STATE", "FACTORY_CACHE", "--output"])
+def test_a_build_is_refused_at_once_for_want_of_space(small: Path, tmp_path: Path, variable: str) -> None:
+    words = ["--output", small / "out"] if variable == "--output" else ["--output", tmp_path / "out"]
+    environment = {} if variable == "--output" else {variable: str(small / "below")}
+    done = run("build", "minimal", *map(str, words), **environment)
+    assert done.returncode == 3, done.stderr
+    assert "host.disk-space" in done.stderr and "Traceback" not in done.stderr
+    assert left(small) == []
+
+
+@AS_ROOT
+def test_a_build_is_refused_at_once_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with mounted(tmp_path / "ro", "size=2m,ro") as place:
+        for words, more in ((["--output", str(place / "out")], {}), ([], {"FACTORY_STATE": str(place / "state")})):
+            done = run("build", "minimal", *(words or ["--output", str(tmp_path / "out")]), **more)
+            assert done.returncode == 3 and "host.read-only" in done.stderr, done.stderr
+            assert "Traceback" not in done.stderr
+
+
+# -- while it runs
+
+
+def test_the_cache_takes_all_of_an_entry_or_nothing(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(5 * MIB))
+    small.chmod(0o700)
+    store = cache.Cache(small)
+    with pytest.raises(HostError) as caught:
+        store.put("base", "debian-12-0", tmp_path / "image", {})
+    assert caught.value.code in ("host.cache", "host.disk-full")
+    assert "FACTORY_CACHE" in caught.value.hint or "space" in caught.value.hint
+    assert left(small) == [] and store.entries() == []
+    assert (tmp_path / "image").exists(), "what was made is not lost"
+
+
+def overlay_with_ext4(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "tree").mkdir()
+    (folder / "tree" / "file").write_bytes(os.urandom(6 * MIB))
+    raw = folder / "disk.raw"
+    with raw.open("wb") as file:
+        file.truncate(32 * MIB)
+    subprocess.run(["sgdisk", "-n", "1:2048:0", raw], check=True, capture_output=True)
+    argv: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-d", folder / "tree", "-E", f"offset={MIB}", raw, "30000"]
+    subprocess.run(argv, check=True, capture_output=True)
+    disk.convert(raw, "raw", folder / "disk.qcow2", "qcow2")
+    return folder / "disk.qcow2"
+
+
+@AS_ROOT
+@pytest.mark.parametrize("full", ["work", "output"])
+def test_shrinking_and_converting_onto_a_full_disk(small: Path, tmp_path: Path, full: str) -> None:
+    source = overlay_with_ext4(tmp_path / "source")
+    work, output = (small, tmp_path) if full == "work" else (tmp_path, small)
+    with pytest.raises(HostError) as caught:
+        finish.finish(source, output / "image.qcow2", work, Console.quiet())
+    assert caught.value.code == "host.disk-space"
+    assert str(small) in caught.value.message
+    assert left(small) == [], "what was only begun is removed"
+
+
+@AS_ROOT
+@pytest.mark.parametrize("what", ["manifest", "findings", "sums", "ledger", "secret", "log"])
+def test_small_files_on_a_full_disk(small: Path, what: str) -> None:
+    fresh = Workspace.create("web", "0" * 8, output=small / "out", state=small / "state")
+    fill(small)
+    document = Findings.model_validate({"schema": 1, "image": "x" * 9000, "sha256": "0" * 64, "target": "generic"})
+    before = left(small)
+    with pytest.raises(HostError) as caught:
+        match what:
+            case "manifest" | "findings":
+                manifest.write(fresh.partial / f"{what}.json", document)
+            case "sums":
+                files.write_whole(fresh.partial / "SHA256SUMS", b"x" * 9000)
+            case "ledger":
+                fresh.keep("x" * 9000)
+            case "secret":
+                with fresh.secret(kept_machine.KEY) as file:
+                    while os.write(file, b"x" * 9000):
+                        pass
+            case "log":
+                warned: list[str] = []
+                console = Console.quiet()
+                console.warn = lambda text: warned.append(text)  # type: ignore[method-assign]
+                with console.log_to(fresh.partial / "build.log"):
+                    for _ in range(2000):
+                        console.say("a line of the log that does not fit on the disk any more")
+                assert warned and "not complete" in warned[0]
+                raise HostError("as it should be", code="host.disk-full")
+    assert caught.value.code == "host.disk-full"
+    (small / "filler").unlink()
+    assert set(left(small)) - set(before) <= {"build.log", kept_machine.KEY}
+    fresh.fail()
+    assert ledger.entries(small / "state") == []
+
+
+@AS_ROOT
+def test_a_commit_on_a_full_disk_is_all_or_nothing(small: Path) -> None:
+    fresh = Workspace.create("web", "0" * 8, output=small / "out", state=small / "state")
+    (fresh.partial / "image.qcow2").write_bytes(b"x")
+    fill(small)
+    try:
+        final = fresh.commit()
+    except HostError as error:
+        assert error.code == "host.disk-full"
+        assert not (small / "out/web/latest").exists()
+        fresh.fail()
+    else:
+        assert (small / "out/web/latest").resolve() == final
+    assert not list((small / "out/web").glob(".*"))
+
+
+@AS_ROOT
+def test_a_guest_that_fills_the_hosts_disk_is_told_as_such(tmp_path: Path) -> None:
+    """QEMU stops such a guest, which then says nothing more: without a look at QEMU it would only seem to hang."""
+    with mounted(tmp_path / "state", "size=6m,mode=711"):
+        (facts,) = told([*SCENARIO, "fills_its_disk"], tmp_path / "state", tmp_path / "cache")
+    assert facts["code"] == "machine.disk-not-written"
+    assert facts["alive"] is True
+    assert facts["seconds"] < 30
+
+
+# -- the verbs that read only
+
+
+@AS_ROOT
+@pytest.mark.parametrize("verb", [("plan", "minimal"), ("bases", "list"), ("images", "list"), ("gc",), ("doctor",)])
+def test_other_verbs_on_a_full_disk(small: Path, verb: tuple[str, ...]) -> None:
+    (small / "state").mkdir(mode=0o711)
+    (small / "cache").mkdir(mode=0o700)
+    fill(small)
+    done = run(*verb, FACTORY_STATE=str(small / "state"), FACTORY_CACHE=str(small / "cache"))
+    assert done.returncode in (0, 3), done.stderr
+    assert "Traceback" not in done.stderr
+    assert TOP.exists()
