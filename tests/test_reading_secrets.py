@@ -68,6 +68,7 @@ def test_what_only_looks_like_one(tmp_path: Path, content: str) -> None:
         ("url = https://me:hunter22@example.org/x", "password in a URL"),
         ("glpat-" + "x" * 20, "GitLab token"),
         ("hvs." + "C" * 30, "Vault token"),
+        ("passwd: $6$" + "saltsalt$" + "h" * 40, "hash of a password"),
     ],
 )
 def test_tokens_are_told_by_kind_and_length(tmp_path: Path, content: str, kind: str) -> None:
@@ -88,7 +89,7 @@ def test_tokens_are_told_by_kind_and_length(tmp_path: Path, content: str, kind: 
         ("/var/lib/x/y", True),
         ("/usr/share/doc/x", False),
         ("/usr/lib/x", False),
-        ("/boot/x", False),
+        ("/boot/x", True),
         ("/var/lib/dpkg/info/x", False),
         ("/var/lib/docker/overlay2/x/diff/key", False),
         ("/opt/venv/lib/python3.11/site-packages/x/test.pem", False),

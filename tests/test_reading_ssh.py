@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.reading import accounts, sshd, sudoers
+from factory.reading import accounts, homes, sshd, sudoers
 from tests.guest_tree import Content, Tree, link, plant
 
 UNIT = "[Service]\nEnvironmentFile=-/etc/default/ssh\nExecStart=/usr/sbin/sshd -D $SSHD_OPTS\n"
@@ -172,5 +172,5 @@ def test_accounts_with_shadow_and_homes(tmp_path: Path) -> None:
     assert (old.kind, old.password_place, old.login_shell) == ("none", "/etc/passwd:3", False)
     assert found.groups[1].members == ("bob", "eve")
     assert accounts.kind(found.groups[1].password) == "usable"
-    assert {"/data/bob", "/home/ghost"} <= set(found.homes)
+    assert {"/data/bob", "/home/ghost"} <= set(homes.read(Tree(tmp_path)).names)
     assert "$6$" not in repr(found), "a hash is a secret"

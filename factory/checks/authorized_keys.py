@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import matching, named, text
-from factory.reading import accounts, own_files, sshd
+from factory.reading import accounts, homes, own_files, sshd
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -55,13 +55,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
 
 
 def _files(looked: Looked, rule: Rule) -> Iterator[str]:
-    image, known = looked.image, looked.know(accounts.read)
-    for home in known.homes:
+    image, known = looked.image, looked.know(homes.read)
+    for home in known.names:
         yield from (path for path, _ in named(image, f"{home}/.ssh", _NAMES))
     for line in looked.know(sshd.read).deciding("AuthorizedKeysFile"):
         for word in line.words:
             if word != "none":
-                yield from _named(word, known)
+                yield from _named(word, looked.know(accounts.read), known)
     for pattern in rule.parameters.get("files", []):
         yield from (path for path, _ in matching(image, pattern))
     for path, _ in looked.know(own_files.read):
@@ -69,10 +69,10 @@ def _files(looked: Looked, rule: Rule) -> Iterator[str]:
             yield path
 
 
-def _named(pattern: str, known: accounts.Accounts) -> Iterator[str]:
+def _named(pattern: str, known: accounts.Accounts, all_homes: homes.Homes) -> Iterator[str]:
     """The files that a word of AuthorizedKeysFile means for every account, and for homes that no account has."""
     people = [(account.name, str(account.uid), account.home) for account in known.all]
-    people += [(home.rpartition("/")[2], "", home) for home in known.homes]
+    people += [(home.rpartition("/")[2], "", home) for home in all_homes.names]
     for name, uid, home in dict.fromkeys(people):
         path = pattern.replace("%%", "\0").replace("%u", name).replace("%U", uid).replace("%h", home).replace("\0", "%")
         path = path if path.startswith("/") else f"{home.rstrip('/')}/{path}"

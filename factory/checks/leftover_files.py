@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import matching, size
-from factory.reading import accounts, own_files
+from factory.reading import homes, own_files
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -33,10 +33,11 @@ def problems(looked: Looked, rule: Rule) -> Iterator[Problem]:
     image, given = looked.image, rule.parameters
     empty, warned = given.get("empty", []), given.get("warn", [])
     seen: set[str] = set()
-    known = looked.know(accounts.read)
+    in_homes = given.get("homes") or any("homes" in lines for lines in given.get("lines", []))
+    known = looked.know(homes.read) if in_homes else homes.Homes({})
     wanted = [(key, key, value) for key, value in given.get("files", {}).items()]
     for key, value in given.get("homes", {}).items():
-        wanted += [(key, pattern, value) for pattern in known.below_homes([key])]
+        wanted += [(key, pattern, value) for pattern in known.below([key])]
     for key, pattern, value in wanted:
         for path, found in matching(image, pattern):
             if path not in seen and _counts(image, path, found, key in empty):
@@ -44,7 +45,7 @@ def problems(looked: Looked, rule: Rule) -> Iterator[Problem]:
                 yield Problem(path, f"{path}: {value}, {size(found)}", warn=key in warned)
     for lines in given.get("lines", []):
         patterns = list(lines.get("files", []))
-        patterns += known.below_homes(lines.get("homes", []))
+        patterns += known.below(lines.get("homes", []))
         paths = [path for pattern in patterns for path, _ in matching(image, pattern)]
         for name in lines.get("anywhere", []):
             wanted_name = re.compile(translate(name))

@@ -29,7 +29,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         # Lines that do not count, as those of a deleted account or a repeated one, are leaks all the same.
         stray = fields[0] in seen or fields[0] not in known.names
         if stray and accounts.kind(fields[1]) in ("usable", "kept"):
-            yield Problem(fields[0], f"{place}: the password of an account that is not there")
+            yield Problem(fields[0], f"{place}: a password in a line that does not count")
         seen.add(fields[0])
     for group in known.groups:
         if accounts.kind(group.password) in ("usable", "kept"):
@@ -37,6 +37,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for path, _ in matching(looked.image, "/etc/userdb/*.user*"):
         if re.search(r'"hashedPassword"\s*:\s*\[\s*"[$]', text(looked.image, path) or ""):
             yield Problem(path, f"{path}: a password in a user record")
+    pointing = [account.name for account in known.all if account.password_place == accounts.SHADOW]
+    if pointing and not looked.image.exists(accounts.SHADOW):
+        yield Problem(accounts.SHADOW, f"{accounts.SHADOW} is not there, so nobody can log in, by a key either")
     if known.all:
         yield Note(f"{len(known.all)} accounts, all locked")
     else:

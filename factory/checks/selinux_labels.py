@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.leftovers import text
-from factory.reading import accounts
+from factory.reading import homes
 
 _CONFIG = "/etc/selinux/config"
 _RELABEL = "/.autorelabel"
@@ -40,10 +40,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield Note(f"{_RELABEL} is there: the first boot labels all files, and starts once more")
         return
     mild = settings["SELINUX"] != "enforcing"
-    homes = [f"{home}{name}" for home in looked.know(accounts.read).homes for name in ("", "/.ssh") if home]
+    in_homes = [f"{home}{name}" for home in looked.know(homes.read).names for name in ("", "/.ssh") if home]
     drop_ins = [path for folder in _DROP_INS for path in image.glob(f"{folder}/*")]
     seen = 0
-    for path in dict.fromkeys([*_PATHS, *homes, *drop_ins]):
+    for path in dict.fromkeys([*_PATHS, *in_homes, *drop_ins]):
         found = image.stat(path)
         if found is None or found.kind == "symlink":
             continue

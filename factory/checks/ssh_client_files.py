@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import named
-from factory.reading import accounts
+from factory.reading import homes
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
-    for home in looked.know(accounts.read).homes:
+    for home in looked.know(homes.read).names:
         folder = f"{home}/.ssh"
         top = image.stat(folder, follow=True)
         if top and top.kind == "dir":

@@ -1,14 +1,12 @@
-"""Accounts as an image holds them: passwd and shadow with their lines, groups, and every place that is a home."""
+"""Accounts as an image holds them: passwd and shadow with their lines, and groups."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fnmatch import translate
 from typing import TYPE_CHECKING, Literal
 
-from factory.accounts import homes as find_homes
 from factory.leftovers import text
 from factory.reading.once import once
 
@@ -71,19 +69,7 @@ class Accounts:
 
     all: tuple[Account, ...]
     groups: tuple[Group, ...]
-    homes: tuple[str, ...]
-    in_homes: dict[str, tuple[str, ...]]  # home -> the names directly in it
     first_human: int = 1000
-
-    def below_homes(self, patterns: Iterable[str]) -> Iterator[str]:
-        """*patterns* below every home, for :meth:`factory.inspection.Image.glob`, where something can match at all."""
-        for pattern in patterns:
-            first, slash, rest = pattern.partition("/")
-            expression = re.compile(translate(first))
-            for home, names in self.in_homes.items():
-                for name in filter(expression.match, names):
-                    # What the home and the name hold is no pattern.
-                    yield re.sub(r"([*?\[])", r"[\1]", f"{home}/{name}") + slash + rest
 
     @property
     def names(self) -> frozenset[str]:
@@ -101,7 +87,7 @@ class Accounts:
 
 @once
 def read(image: Image) -> Accounts:
-    """The accounts of *image*. A home on a partition that is not on the disk raises Unreadable."""
+    """The accounts of *image*. Raises Unreadable."""
     shadow: dict[str, tuple[str, list[str]]] = {}
     for place, fields in lines(image, SHADOW, 2):
         shadow.setdefault(fields[0], (place, fields))
@@ -124,8 +110,7 @@ def read(image: Image) -> Accounts:
             password = gshadow.get(fields[0], "!") if fields[1] in ("x", "") else fields[1]
             members = tuple(filter(None, fields[3].split(",")))
             groups.append(Group(fields[0], int(fields[2]), members, place, password))
-    homes = {home: tuple(image.listdir(home or "/")) for home in find_homes(image)}
-    return Accounts(tuple(accounts), tuple(groups), tuple(homes), homes, _first_human(image))
+    return Accounts(tuple(accounts), tuple(groups), _first_human(image))
 
 
 def kind(password: str) -> Password:

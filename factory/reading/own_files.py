@@ -1,6 +1,6 @@
 """The files of an image that are its own: those outside the folders where packages put theirs.
 
-That is everything but /usr (without /usr/local), /boot and the databases and caches of package managers, so that a
+That is everything but /usr (without /usr/local) and the databases and caches of package managers, so that a
 search through all of them costs little on any image. Folders of libraries are left out: their tests hold sample keys.
 """
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 # fmt: off
 _SYSTEM = {
-    "bin", "boot", "dev", "lib", "lib32", "lib64", "libx32", "lost+found",
+    "bin", "dev", "lib", "lib32", "lib64", "libx32", "lost+found",
     "nix", "ostree", "proc", "run", "sbin", "snap", "sys", "usr",
 }  # folders of /
 # fmt: on
 _PACKAGES = (
+    "/boot/grub",
+    "/boot/grub2",
     "/var/lib/dpkg",
     "/var/lib/apt",
     "/var/lib/rpm",

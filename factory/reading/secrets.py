@@ -33,27 +33,32 @@ _KEYS = {
     "PuTTY private key": re.compile(rb"^PuTTY-User-Key-File-\d: ", re.MULTILINE),
     "age private key": re.compile(rb"\bAGE-SECRET-KEY-1[0-9A-Z]{40,}"),
 }
-_IN_URL = "password in a URL"
-_TOKENS = {
-    "AWS access key": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "GitHub token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,})"),
-    "GitLab token": re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}"),
-    "Slack token": re.compile(rb"\bxox[abeoprs]-[A-Za-z0-9-]{20,}"),
-    "Google API key": re.compile(rb"\bAIza[0-9A-Za-z_-]{35}\b"),
-    "npm token": re.compile(rb"\bnpm_[A-Za-z0-9]{36}\b"),
-    "PyPI token": re.compile(rb"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{20,}"),
-    "DigitalOcean token": re.compile(rb"\bdo[opr]_v1_[a-f0-9]{64}\b"),
-    "Vault token": re.compile(rb"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
-    "Stripe key": re.compile(rb"\b[rs]k_live_[0-9a-zA-Z]{20,}"),
-    "SendGrid key": re.compile(rb"\bSG\.[\w-]{22}\.[\w-]{43}"),
-    "AWS secret key": re.compile(rb"(?i:aws_secret_access_key)[\"']?\s*[=:]\s*[\"']?(?P<password>[A-Za-z0-9/+]{30,})"),
-    "Azure storage key": re.compile(rb"\bAccountKey=(?P<password>[A-Za-z0-9+/]{60,}={0,2})"),
-    "JSON web token": re.compile(rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    _IN_URL: re.compile(
-        rb"\b[a-z][a-z0-9+]{1,15}://[^\s:/@\"'<>$%{}()\[\]]+:(?P<password>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"
-    ),
-}
+_HASH = "hash of a password"
+# Kind, the words without which there is none (they are found much faster), and what it looks like.
+_TOKENS: tuple[tuple[str, str, bytes], ...] = (
+    ("AWS access key", "AKIA ASIA", rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", rb"\bgh[pousr]_[A-Za-z0-9]{20,}"),
+    ("GitHub token", "github_pat_", rb"\bgithub_pat_[A-Za-z0-9_]{22,}"),
+    ("GitLab token", "glpat-", rb"\bglpat-[A-Za-z0-9_-]{20,}"),
+    ("Slack token", "xox", rb"\bxox[abeoprs]-[A-Za-z0-9-]{20,}"),
+    ("Google API key", "AIza", rb"\bAIza[0-9A-Za-z_-]{35}\b"),
+    ("npm token", "npm_", rb"\bnpm_[A-Za-z0-9]{36}\b"),
+    ("PyPI token", "pypi-AgEI", rb"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{20,}"),
+    ("DigitalOcean token", "_v1_", rb"\bdo[opr]_v1_[a-f0-9]{64}\b"),
+    ("Vault token", "hvs. hvb.", rb"\bhv[sb]\.[A-Za-z0-9_-]{24,}"),
+    ("Stripe key", "k_live_", rb"\b[rs]k_live_[0-9a-zA-Z]{20,}"),
+    ("SendGrid key", "SG.", rb"\bSG\.[\w-]{22}\.[\w-]{43}"),
+    ("AWS secret key", "secret_access_key SECRET_ACCESS_KEY",
+     rb"(?i:secret_access_key)[\"']?\s*[=:]\s*[\"']?(?P<value>[A-Za-z0-9/+]{30,})"),
+    ("Azure storage key", "AccountKey=", rb"\bAccountKey=(?P<value>[A-Za-z0-9+/]{60,}={0,2})"),
+    ("JSON web token", "eyJ", rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    (_HASH, "$1$ $5$ $6$ $y$ $2a$ $2b$ $2y$", rb"\$(?:[156y]|2[aby])\$[./A-Za-z0-9$=,]{4,200}\$?[./A-Za-z0-9]{22,}"),
+    ("password in a URL", "://",
+     rb"://[^\s:/@\"'<>$%{}()\[\]]+:(?P<value>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"),
+)  # fmt: skip
+_FORMS = tuple((kind, tuple(map(str.encode, words.split())), re.compile(form)) for kind, words, form in _TOKENS)
 _EXAMPLE = re.compile(rb"EXAMPLE|^(?:pass(?:word|wd)?|pw|secret|token|x+|\*+|changeme|example)$", re.IGNORECASE)
+_DATABASES = re.compile(r"/(etc|var/backups|root)/(passwd|shadow|group|gshadow)[^/]*")  # they have rules of their own
 _CONTAINERS = re.compile(r"\.(p12|pfx|jks|keystore|kdbx)$|/(secring\.gpg|private-keys-v1\.d/[^/]+\.key)$")
 
 
@@ -101,11 +106,11 @@ def _search(path: str, content: bytes) -> Iterator[Secret]:
             yield Secret(path, _line(content, match.start()), kind, len(match[0]), True)
     if b"\0" in content:
         return  # tokens are looked for in texts only
-    for kind, pattern in _TOKENS.items():
-        if kind == _IN_URL and b"://" not in content:
+    for kind, words, pattern in _FORMS:
+        if not any(word in content for word in words) or (kind == _HASH and _DATABASES.fullmatch(path)):
             continue
         for match in pattern.finditer(content):
-            value = match["password"] if "password" in pattern.groupindex else match[0]
+            value = match["value"] if pattern.groupindex else match[0]
             start = content.rfind(b"\n", 0, match.start()) + 1
             comment = content[start : match.start()].lstrip().startswith((b"#", b";", b"//"))
             if not comment and not _EXAMPLE.search(value):

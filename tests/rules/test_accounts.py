@@ -28,6 +28,7 @@ PASSWORDS = [
         "debian",
         write("/etc/userdb/eve.user-privileged", f'{{"privileged":{{"hashedPassword":["{HASH}"]}}}}'),
     ),
+    defect("GEN-G31", "suse", remove("/etc/shadow")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root:!:")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "mail:*:", "mail:!*:")),
     benign("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", "root:!!:")),

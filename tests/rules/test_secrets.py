@@ -82,6 +82,8 @@ SECRETS = [
     defect("GEN-G39", "debian", write("/root/.bashrc", "TOKEN=abcdefg\n")),
     defect("GEN-G39", "rhel", write("/opt/app/session", f"{JWT}\n")),
     benign("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_TOKEN_FILE=run/x\nTOKEN=$(cat /run/x)\n")),
+    defect("GEN-G39", "debian", write("/srv/backup/db", f"eve:$6$saltsalt${'h' * 43}:19000:0:99999:7:::\n")),
+    defect("GEN-G39", "debian", write("/var/www/html/wp-config.php", "define('DB_PASSWORD', 'hunter22');\n")),
     benign("GEN-G39", "debian", write("/root/.docker/config.json", '{"auths": {}, "credsStore": "pass"}')),
     benign("GEN-G39", "debian", write("/root/.aws/config", "[default]\nregion = us-east-1\n")),
     benign("GEN-G39", "debian", write("/root/.netrc", "# machine example.org login x password y\n\n")),

@@ -15,6 +15,12 @@ SYSTEM = "/etc/systemd/system"
 LIB = "/usr/lib/systemd/system"
 CLOUD = "/etc/cloud/cloud.cfg"
 
+# Rules that look into homes, or at every file.
+NO_HOMES = (
+    *("CI04", "CI07", "DL06", "DL07", "DL11", "DL17", "GEN-G06", "GEN-G07", "GEN-G27", "GEN-G28", "GEN-G32"),
+    *("GEN-G34", "GEN-G39", "GEN-G46", "GEN-G48", "ID24"),
+)
+
 STARTS = [
     defect("GEN-G18", "debian", remove(f"{SYSTEM}/multi-user.target.wants/ssh.service")),
     defect("GEN-G18", "debian", link(f"{SYSTEM}/ssh.service", "/dev/null")),
@@ -143,6 +149,13 @@ CLIENT = [
     defect("SH04", "debian", write("/root/.ssh/known_hosts", f"10.0.0.1 {KEY}", 0o600)),
     defect("SH04", "rhel", write("/root/.ssh/config", "Host *\n  User builder\n")),
     defect("SH04", "alpine", write("/home/x/.shosts", "build.example.com\n")),
+    # A home that nobody can look into is never clean.
+    defect(
+        "SH04",
+        "debian",
+        append("/etc/fstab", "UUID=1b4e28ba-2fa1-11d2-883f-0016d3cca427 /home ext4 defaults 0 2\n"),
+        related=NO_HOMES,
+    ),
     defect("SH04", "suse", write("/root/.ssh/id_ed25519.pub", KEY)),
     benign("SH04", "debian", folder("/root/.ssh", 0o700), write("/root/.ssh/known_hosts", "")),
     benign("SH04", "debian", write("/etc/ssh/ssh_known_hosts", f"github.com {KEY}")),
