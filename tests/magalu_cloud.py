@@ -89,6 +89,7 @@ class Image:
     sha256: str = ""
     fault: str = ""
     metadata: dict[str, Any] = field(default_factory=lambda: {"uefi": "true"})
+    read: bool = False  # whether the cloud is done with the URL; before that no image is active
     hidden: int = 0  # looks (by id and in lists) before it is found
 
 
@@ -132,7 +133,7 @@ class Cloud(ThreadingHTTPServer):
     def add(self, name: str, status: str = "active", **fields: Any) -> Image:
         """An image that is there already."""
         request = {"name": name, "platform": "linux", "license": "unlicensed"} | fields
-        image = Image(str(uuid.uuid4()), request, [status])
+        image = Image(str(uuid.uuid4()), request, [status], read=True)
         self.images[image.id] = image
         return image
 
@@ -151,12 +152,14 @@ class Cloud(ThreadingHTTPServer):
         except OSError as error:
             image.fault = str(error)
             image.statuses = ["importing", "importing_error"]
+            image.read = True
             return
         image.sha256 = hashlib.sha256(image.fetched).hexdigest()
         if image.fetched[:4] != b"QFI\xfb":
             image.fault = "not a qcow2"
             image.statuses = ["importing", "invalid_image"]
             image.metadata = {"message": "the file is not in format qcow2"}
+        image.read = True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -306,7 +309,7 @@ class _Handler(BaseHTTPRequestHandler):
             image.request |= body
             return 204, b""
         told = _told(image)
-        if len(image.statuses) > 1:
+        if len(image.statuses) > (1 if image.read else 2):
             image.statuses.pop(0)
         return 200, json.dumps(told).encode()
 

@@ -14,7 +14,7 @@ from factory.console import Console
 from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
 from factory.manifest import read_manifest
 from factory.plan import make_plan
-from factory.publish import Artefact, Unpublished, artefacts, with_build
+from factory.publish import Artefact, Unpublished, artefacts, mgc_images, with_build
 from factory.publish.importer import Wishes
 from factory.publish.with_build import Publication
 from tests.command_line import Done, inside, own_places
@@ -197,6 +197,59 @@ def test_a_build_that_is_there_already_is_imported_and_a_second_time_skipped(
     finally:
         cloud.shutdown()
         cloud.server_close()
+
+
+@pytest.fixture
+def cloud(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    running = Cloud(tmp_path, trust=store.ca_bundle)
+    monkeypatch.setenv("FACTORY_MGC_API_URL", running.url)
+    monkeypatch.setenv("FACTORY_CA_BUNDLE", str(running.ca_bundle))
+    monkeypatch.setenv("MGC_API_KEY", KEY)
+    for name, value in (("PAUSE", 0.01), ("POLL", 0.01), ("LONGEST_POLL", 0.05)):
+        monkeypatch.setattr(mgc_images, name, value)
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_green_build_is_imported_with_the_fields_of_its_recipe(
+    store: ObjectStore, cloud: Cloud, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path)
+    with publication(Console.quiet(), "mgc") as going:
+        going.begin(lambda: made)
+        wait_for(lambda: store.parts() == 3)
+        assert cloud.count("POST") == 0
+        folder = commit()
+        going.conclude(folder)
+    (image,) = cloud.images.values()
+    assert image.sha256 == made.sha256
+    entry = read_manifest(folder).publication
+    assert entry is not None
+    assert (entry.id, entry.status, entry.sha256) == (image.id, "active", made.sha256)
+    assert cloud.broken == []
+
+
+def test_a_red_build_asks_the_cloud_for_nothing(store: ObjectStore, cloud: Cloud, tmp_path: Path) -> None:
+    made, _ = green(tmp_path)
+    with pytest.raises(ImageRefused), publication(Console.quiet(), "mgc") as going:
+        going.begin(lambda: made)
+        wait_for(lambda: store.parts() > 0)
+        raise ImageRefused("the boot test is red")
+    assert (store.keys(), store.pending(), cloud.count("POST")) == ([], [], 0)
+
+
+def test_what_the_cloud_would_need_is_told_before_the_build(
+    store: ObjectStore, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MGC_API_KEY")
+    with pytest.raises(PublishError) as caught, publication(Console.quiet(), "mgc"):
+        pytest.fail("the build has begun")
+    assert caught.value.code == "publish.no-api-key"
+    monkeypatch.setenv("FACTORY_MGC_API_URL", "https://api.magalu.cloud/br-se1/compute")
+    with pytest.raises(PublishError) as caught, publication(Console.quiet(), "mgc"):
+        pytest.fail("the build has begun")
+    assert caught.value.code == "publish.bucket-place"
 
 
 def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,12 @@ def examine(console: Console) -> Iterator[Check]:
     yield Check("ok", "API of mgc", f"{where.url} takes the key")
 
 
+def look_ahead(store: str) -> None:
+    """Raise UsageError or PublishError for settings with which no import from *store*, an address, can succeed."""
+    check_store(place(), store)
+    api_key()
+
+
 def resume(image: str, wishes: Wishes, console: Console) -> Brought:
     """Wait for the image with this id, whoever asked for it. Raises UsageError and PublishError."""
     mgc_images.checked_id(image)

@@ -26,6 +26,7 @@ from factory.publish import (
     gate,
     publications,
     signing,
+    store_settings,
     transport,
 )
 from factory.publish.importer import Brought, Preparation, Wishes
@@ -133,6 +134,14 @@ def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -
     way = transport.load(target)
     prepared: Preparation = _importer(way).prepare(artefact, wishes, way, console)
     return prepared
+
+
+def look_ahead(target: str) -> None:
+    """Raise what would end a publication to *target* anyway, such as a missing key, before a build begins."""
+    way = transport.load(target)
+    look = getattr(_importer(way), "look_ahead", None)
+    if look is not None:
+        look(store_settings.of(way).endpoint)
 
 
 def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None) -> None:

@@ -58,6 +58,7 @@ class Publication:
     def __enter__(self) -> Self:
         """Look at settings, credentials and bucket of each target. Raises UsageError and PublishError."""
         for target in self._targets:
+            publishing.look_ahead(target)
             store = open_store(transport.load(target), self._console)
             store.reach()
             self._ways.append(_Way(target, store))
