@@ -343,7 +343,9 @@ def _manifest(
             "ended": datetime.now(UTC),
             "accelerator": chosen.name,
             "tools": versions | {"factory": __version__},
-            "stages": tuple(_stage(record, customised.uses) for record in console.timeline()),
+            "stages": tuple(
+                _stage(record, customised.uses) for record in console.timeline() if record.start >= started
+            ),
             "packages": tuple(manifest.PackageEntry(**package) for package in customised.packages),
             "image": {
                 "file": image.name,

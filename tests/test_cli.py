@@ -242,9 +242,9 @@ def test_a_failed_build_is_an_error_and_its_json_has_no_secret(factory: Factory)
 
 @pytest.mark.usefixtures("quick_builds")
 def test_of_several_builds_each_is_told_and_one_that_fails_decides(factory: Factory) -> None:
-    done = factory("build", "nginx", "minimal", "--json")
+    done = factory("build", "nginx", "minimal", "--jobs", "1", "--json")
     assert [built["status"] for built in json.loads(done.stdout)["builds"]] == [4, 0]
     assert done.returncode == 4
-    plain = factory("build", "minimal", "nginx")
+    plain = factory("build", "minimal", "nginx", "--jobs", "1")
     assert (plain.returncode, plain.stdout) == (4, "/out/x\n")
     assert plain.stderr.count("error: step 1 failed.") == 1
