@@ -235,6 +235,9 @@ class Present:
     def wait(self) -> None:
         """Nothing is on its way."""
 
+    def leave(self) -> None:
+        """Nothing is left."""
+
     def abort(self) -> None:
         """Nothing: what is there was published by an earlier, green build of the same bytes."""
 

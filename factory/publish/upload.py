@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 10.0  # that a part on its way gets to notice that nobody wants it any more
 REPORT_SECONDS = 0.2  # between two reports of progress
+ABORTS = 3
 ABORT_PATIENCE = 20.0  # seconds that an abort is tried
 TRIES = 2  # of an upload whose parts the store dropped
 
@@ -56,8 +57,16 @@ class PartsUpload:
         self._parts = cut(artefact.size, part_size(artefact.size))
         self._lock = threading.Lock()
         self._done, self._reported, self._shown = 0, 0.0, 0
-        self._open = True
-        self._begin()
+        self._open, self._id = True, ""
+        self._threads: list[threading.Thread] = []
+        try:
+            self._begin()
+        except (Refusal, FactoryError):
+            self.leave()
+            raise
+        except BaseException:  # an interrupt
+            self.abort()
+            raise
 
     # Beginning
 
@@ -67,7 +76,7 @@ class PartsUpload:
         self._queue = deque(self._parts)
         self._etags: dict[int, str] = {}
         self._digests: dict[int, bytes] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads = []
         self._id, self._there = self._adopt() or (self._create(), {})
         if self._there:
             self._stage.note(f"going on with {len(self._there)} of {len(self._parts)} parts that are up")
@@ -159,14 +168,15 @@ class PartsUpload:
 
     def commit(self) -> StoredObject:
         """Wait for the parts, let the object appear, and verify its size and bytes. Raises PublishError."""
-        for _ in range(TRIES):
+        for number in range(TRIES):
+            if number:
+                self._begin_again()
             self.wait()
             if self._completed() or self._there_already():
                 self._stage.progress(self._artefact.size, self._artefact.size)
                 stored = self._verified()
                 self._close()
                 return stored
-            self._restart()
         raise PublishError(
             f"{self._bucket.host} dropped the upload while it was running",
             cause="Something else ended it, or the store does not keep its parts",
@@ -176,24 +186,31 @@ class PartsUpload:
 
     def _completed(self) -> bool:
         """Let the object appear; False when the upload is gone: its answer was lost, or someone else ended it."""
-        self._require_unchanged()  # first: a part of a file that changes is refused for its digest
+        if self._error is not None:
+            return False
+        self._require_unchanged()
         try:
-            if self._error is not None:
-                raise self._error
             self._bucket.complete(self._key, self._id, self._etags)
         except Refusal as refusal:
             if not refusal.gone:
-                raise self._bucket.error(refusal, "uploading the image") from refusal
+                raise self._bucket.error(refusal, "completing the upload") from refusal
             return False
         return True
 
     def wait(self) -> None:
-        """Wait until all parts are up, or one failed, which :meth:`commit` tells."""
+        """Wait until all parts are up. Raises PublishError when one cannot be brought there."""
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.2)  # short, so that an interrupt is seen
+        if self._error is None:
+            return
+        self._require_unchanged()  # a part of a file that changes is refused for its digest
+        if not isinstance(self._error, Refusal):
+            raise self._error
+        if not self._error.gone:
+            raise self._bucket.error(self._error, "uploading the image") from self._error
 
-    def _restart(self) -> None:
+    def _begin_again(self) -> None:
         with self._lock:
             self._done = 0
         with self._asking("beginning the upload again"):
@@ -268,17 +285,22 @@ class PartsUpload:
         patience, self._bucket.patience = self._bucket.patience, ABORT_PATIENCE
         self._bucket.stop.clear()
         try:
-            for _ in range(3):  # a part that was on its way may arrive after the first abort
-                self._bucket.abort(self._key, self._id)
-                if not self._bucket.parts(self._key, self._id):
+            left = {self._id} - {""} or self._pending()
+            for _ in range(ABORTS):  # a part that was on its way may arrive after the first abort
+                for upload_id in left:
+                    self._bucket.abort(self._key, upload_id)
+                if not (left := self._pending()):
                     break
         except (Refusal, FactoryError) as error:
-            if not (isinstance(error, Refusal) and error.gone):
-                words = error.text if isinstance(error, Refusal) else error.message
-                self._console.warn(f"Parts of {self._key} are left in the bucket {self._bucket.name}: {words}")
+            words = error.text if isinstance(error, Refusal) else error.message
+            self._console.warn(f"Parts of {self._key} may be left in the bucket {self._bucket.name}: {words}")
         finally:
             self._bucket.patience = patience
             self._close()
+
+    def _pending(self) -> set[str]:
+        """The pending uploads of these very bytes: ours, and one whose beginning was never answered."""
+        return {each.upload_id for each in self._bucket.pending(self._key) if each.key == self._key}
 
     def leave(self) -> None:
         """Stop, and leave the parts that are up for the next try."""

@@ -92,6 +92,8 @@ class Publication:
         except FactoryError as error:
             if not self._unwanted:
                 self._failed(way, error)
+                if way.upload is not None:
+                    way.upload.leave()
 
     def _failed(self, way: _Way, error: FactoryError) -> None:
         way.error = error
