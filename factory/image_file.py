@@ -110,7 +110,7 @@ def look(path: Path) -> ImageFile:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        return _look(path, found.st_size, found.st_blocks * 512, lambda place, size: os.pread(descriptor, size, place))
+        return _look(path, found.st_size, found.st_blocks * 512, partitions.reader(descriptor))
     finally:
         os.close(descriptor)
 

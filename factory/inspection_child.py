@@ -20,6 +20,7 @@ ACCOUNTS = ("factory-qemu", "nobody")  # the first that exists, when started by 
 MEMORY = 1 << 30  # bytes of address space
 SECONDS = 600  # of processor time
 PR_SET_NO_NEW_PRIVS = 38
+FIRST_LOGICAL = 1000  # numbers of logical volumes, above those of partitions
 
 
 def confine() -> None:
@@ -71,20 +72,26 @@ def main() -> None:
         disks.append(disk)
         table = read_table(disk.pread, disk.size)
         volumes: dict[int, Any] = {}
+        partitions = list(table.partitions)
         for part in table.partitions:
-            if part.filesystem:
+            if part.filesystem and part.filesystem.kind == "LVM2_member":
+                try:
+                    partitions += disk.logical(part, FIRST_LOGICAL + len(partitions))
+                except VolumeError as error:
+                    volumes[part.number] = error
+        for part in partitions:
+            if part.filesystem and part.filesystem.kind not in ("LVM2_member", "swap"):
                 try:
                     volumes[part.number] = disk.open(part, part.filesystem)
                 except VolumeError as error:
                     volumes[part.number] = error
-        tree = Tree(table.partitions, volumes)
+        tree = Tree(tuple(partitions), volumes)
         return tree, {
             "table": table.kind,
             "size": disk.size,
             "faults": list(table.faults),
             "partitions": [
-                vars(part) | {"filesystem": vars(part.filesystem) if part.filesystem else None}
-                for part in table.partitions
+                vars(part) | {"filesystem": vars(part.filesystem) if part.filesystem else None} for part in partitions
             ],
             "unreadable": {
                 str(number): str(volume) for number, volume in volumes.items() if isinstance(volume, VolumeError)

@@ -6,6 +6,7 @@ process inherited, through :mod:`factory.qcow2` when it is a qcow2, so it needs 
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from dfvfs.resolver import context, resolver
 from dfvfs.resolver_helpers import manager, os_resolver_helper
 
 from factory.inspection_filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
-from factory.partitions import FileSystem, Partition
+from factory.partitions import FileSystem, Partition, identify, reader
 from factory.qcow2 import Qcow2, Qcow2Error
 
 _EXT_INCOMPAT = (
     0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x20000
 )  # what SleuthKit was seen to read
 _EXT_BIGALLOC = 0x200
+_VOLUMES_LIMIT = 256  # of one group
 _XFS_INCOMPAT = 0x6F  # not 0x10, "needs repair"
 
 
@@ -35,9 +37,7 @@ class Disk:
         self._context = context.Context()
         size = os.fstat(descriptor).st_size
 
-        def pread(offset: int, length: int) -> bytes:
-            return os.pread(descriptor, length, offset)
-
+        pread = reader(descriptor)
         if image_format == "qcow2":
             try:
                 disk = Qcow2(pread)
@@ -51,6 +51,8 @@ class Disk:
         with translated("the image"):
             self._file = resolver.Resolver.OpenFileObject(self._spec, resolver_context=self._context)
         self.size = size
+        self._logical: dict[int, tuple[Any, Any]] = {}  # of a volume its path and its bytes
+        self._systems: list[Any] = []
 
     def pread(self, offset: int, size: int) -> bytes:
         """As os.pread. Raises VolumeError."""
@@ -60,9 +62,34 @@ class Disk:
             self._file.seek(offset)
             return bytes(self._file.read(min(size, self.size - offset)))
 
+    def logical(self, partition: Partition, first: int) -> list[Partition]:
+        """The logical volumes of LVM in a partition, numbered from *first*. Raises VolumeError."""
+        parent = self._part(partition)
+        with translated("LVM"):
+            spec = specs.Factory.NewPathSpec(definitions.TYPE_INDICATOR_LVM, location="/", parent=parent)
+            system = resolver.Resolver.OpenFileSystem(spec, resolver_context=self._context)
+            self._systems.append(system)  # its group would go with it
+            group = system.GetLVMVolumeGroup()
+            found = []
+            for index in range(min(int(group.number_of_logical_volumes), _VOLUMES_LIMIT)):
+                volume, number = group.get_logical_volume(index), first + index
+                spec = specs.Factory.NewPathSpec(
+                    definitions.TYPE_INDICATOR_LVM, location=f"/lvm{index + 1}", volume_index=index, parent=parent
+                )
+                file = resolver.Resolver.OpenFileObject(spec, resolver_context=self._context)
+                self._logical[number] = (spec, file)
+                size = int(volume.size)
+                held = identify(functools.partial(_read_at, file), 0, size)
+                name = f"{group.name}/{volume.name}"
+                found.append(Partition(number, partition.start, size, "lvm", "", name, held))
+        return found
+
     def open(self, partition: Partition, filesystem: FileSystem) -> Volume:
         """The file system of a partition. Raises VolumeError, also for features that would be misread."""
-        head = self.pread(partition.start, 4096)
+        if partition.number in self._logical:
+            head = _read_at(self._logical[partition.number][1], 0, 4096)
+        else:
+            head = self.pread(partition.start, 4096)
         if filesystem.kind.startswith("ext"):
             incompat, ro_compat = struct.unpack_from("<II", head, 1024 + 96)
             if incompat & ~_EXT_INCOMPAT or ro_compat & _EXT_BIGALLOC:
@@ -77,14 +104,7 @@ class Disk:
             indicator = definitions.TYPE_INDICATOR_XFS
         else:
             raise VolumeError(f"{filesystem.kind} cannot be read here")
-        parent = self._spec
-        if partition.start:  # dfVFS takes no range from 0
-            parent = specs.Factory.NewPathSpec(
-                definitions.TYPE_INDICATOR_DATA_RANGE,
-                parent=parent,
-                range_offset=partition.start,
-                range_size=partition.size,
-            )
+        parent = self._part(partition)
         spec = specs.Factory.NewPathSpec(indicator, location="/", parent=parent)
         with translated(filesystem.kind):
             opened = resolver.Resolver.OpenFileSystem(spec, resolver_context=self._context)
@@ -93,6 +113,26 @@ class Disk:
         if filesystem.kind == "vfat":
             return Fat(opened)
         return Ext(opened, parent, self._context, 1024 << struct.unpack_from("<I", head, 1024 + 24)[0])
+
+    def _part(self, partition: Partition) -> Any:
+        if partition.number in self._logical:
+            return self._logical[partition.number][0]
+        if not partition.start:  # dfVFS takes no range from 0
+            return self._spec
+        return specs.Factory.NewPathSpec(
+            definitions.TYPE_INDICATOR_DATA_RANGE,
+            parent=self._spec,
+            range_offset=partition.start,
+            range_size=partition.size,
+        )
+
+
+def _read_at(file: Any, offset: int, size: int) -> bytes:
+    if not 0 <= offset < 1 << 62:
+        return b""
+    with translated("LVM"):
+        file.seek(offset)
+        return bytes(file.read(size))
 
 
 class _View(file_io.FileIO):  # type: ignore[misc]

@@ -242,7 +242,7 @@ class Tree:
             # As blkid does, ids are compared whatever their case.
             if known and known == (wanted.lower() if tag.endswith("UUID") else wanted):
                 return part.number
-            if number and int(number[1]) == part.number:
+            if (number and int(number[1]) == part.number) or source in _volume_names(part):
                 return part.number
         return None
 
@@ -255,6 +255,14 @@ class Tree:
         volume = self._volumes.get(part.number)
         kind = part.filesystem.kind if part.filesystem else "unknown"
         return f"{kind}, {volume}" if isinstance(volume, VolumeError) else kind
+
+
+def _volume_names(part: Partition) -> tuple[str, ...]:
+    """The device names of a logical volume."""
+    if part.type != "lvm":
+        return ()
+    group, _, name = part.name.partition("/")
+    return f"/dev/{group}/{name}", f"/dev/mapper/{group.replace('-', '--')}-{name.replace('-', '--')}"
 
 
 def _unescaped(text: str) -> str:

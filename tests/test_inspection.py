@@ -20,7 +20,8 @@ import pytest
 from factory import disk, inspection, qcow2
 from factory.errors import BuildError, HostError
 from factory.inspection import Absent, Image, Unreadable, open_image
-from tests import images
+from tests import images, lvm_disk
+from tests.images import MIB
 
 pytestmark = pytest.mark.real
 ODD = b"odd\xff\xfename"
@@ -595,3 +596,39 @@ def test_many_threads_may_ask(image: Image) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_logical_volumes_are_read_and_mounted_by_name(tmp_path: Path) -> None:
+    root = images.tree(
+        tmp_path / "tree",
+        {"etc/fstab": b"/dev/mapper/vg--0-root / ext4 defaults 0 1\n/dev/vg-0/data /srv ext4 defaults 0 2\n"},
+    )
+    data = images.tree(tmp_path / "data", {"file": b"on a volume"})
+    for name, content in (("root", root), ("data", data)):
+        images.ext(tmp_path / f"{name}.img", content, 0, 8 * MIB)
+    path = tmp_path / "disk.raw"
+    path.touch()
+    os.truncate(path, 64 * MIB)
+    images.call("sgdisk", "-n", "1:2048:0", "-t", "1:8e00", path)
+    volumes = {name: tmp_path / f"{name}.img" for name in ("root", "data")}
+    lvm_disk.write(path, MIB, 62 * MIB, "vg-0", volumes)
+    with open_image(path) as image:
+        assert image.mounts() == {"/": 1001, "/srv": 1002}
+        assert image.read("/srv/file") == b"on a volume"
+        assert {part.name for part in image.partitions() if part.type == "lvm"} == {"vg-0/root", "vg-0/data"}
+        assert image.unreadable_partitions == {}
+
+
+def test_a_damaged_group_of_volumes_is_told(tmp_path: Path) -> None:
+    images.ext(tmp_path / "root.img", images.tree(tmp_path / "tree"), 0, 8 * MIB)
+    path = tmp_path / "disk.raw"
+    path.touch()
+    os.truncate(path, 64 * MIB)
+    lvm_disk.write(path, 0, 64 * MIB, "vg", {"root": tmp_path / "root.img"})
+    with path.open("r+b") as file:
+        file.seek(4096 + 512)
+        file.write(b"vg {\nextent_size = 99999999999999\n")
+    with open_image(path) as image:
+        assert set(image.unreadable_partitions) == {0}
+        with pytest.raises(Unreadable, match="LVM"):
+            image.mounts()

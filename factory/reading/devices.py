@@ -55,15 +55,21 @@ def read(image: Image) -> Devices:
     """The devices of the image's disk."""
     values: dict[str, set[str]] = {tag: set() for tag in _TAGS}
     lvm = False
+    volumes: set[str] = set()
     for part in image.partitions():
         system = part.filesystem
+        if part.type == "lvm":
+            group, _, name = part.name.partition("/")
+            volumes.add(f"{group.replace('-', '--')}-{name.replace('-', '--')}")
         if system:
             lvm = lvm or system.kind == "LVM2_member"
             values["UUID"].add(system.uuid.lower())
             values["LABEL"].add(system.label)
-        values["PARTUUID"].add(part.uuid.lower())
-        values["PARTLABEL"].add(part.name)
-    return Devices({tag: frozenset(found - {""}) for tag, found in values.items()}, lvm=lvm)
+        if part.type != "lvm":
+            values["PARTUUID"].add(part.uuid.lower())
+            values["PARTLABEL"].add(part.name)
+    found = {tag: frozenset(each - {""}) for tag, each in values.items()}
+    return Devices(found, lvm=lvm, volumes=frozenset(volumes) if volumes else None)
 
 
 def partition(image: Image, source: str) -> int | None:
