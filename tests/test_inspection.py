@@ -601,7 +601,10 @@ def test_many_threads_may_ask(image: Image) -> None:
 def test_logical_volumes_are_read_and_mounted_by_name(tmp_path: Path) -> None:
     root = images.tree(
         tmp_path / "tree",
-        {"etc/fstab": b"/dev/mapper/vg--0-root / ext4 defaults 0 1\n/dev/vg-0/data /srv ext4 defaults 0 2\n"},
+        {
+            "etc/fstab": b"/dev/mapper/vg--0-root / ext4 defaults 0 1\n/dev/vg-0/data /srv ext4 defaults 0 2\n",
+            "srv/.keep": b"",
+        },
     )
     data = images.tree(tmp_path / "data", {"file": b"on a volume"})
     for name, content in (("root", root), ("data", data)):

@@ -68,7 +68,7 @@ def read(image: Image) -> Devices:
         if part.type != "lvm":
             values["PARTUUID"].add(part.uuid.lower())
             values["PARTLABEL"].add(part.name)
-    found = {tag: frozenset(each - {""}) for tag, each in values.items()}
+    found: dict[str, Collection[str]] = {tag: frozenset(each - {""}) for tag, each in values.items()}
     return Devices(found, lvm=lvm, volumes=frozenset(volumes) if volumes else None)
 
 
