@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.reading import cloud_init, datasources
 
+LINK_LOCAL = ("169.254.169.254", "fe80:", "fd00:ec2::254")
+
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if not looked.know(cloud_init.read).program:
@@ -20,11 +22,26 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         raise NotApplicable(f"{looked.target.title} names no datasource")
     found = looked.know(datasources.read)
     seen: dict[str, str] = {}
+    override = looked.know(datasources.override)
+    if override.datasource and override.datasource not in wanted:
+        seen[override.datasource_place] = f"ds-identify looks for {override.datasource} alone"
     if found.seen is not None and not set(found.seen) & set(wanted):
         seen[found.seen_place] = f"ds-identify takes only {', '.join(found.seen)}"
     if found.settings is not None and not set(found.settings) & set(wanted):
         seen.setdefault(found.settings_place, f"the settings have only {', '.join(found.settings) or 'an empty list'}")
     for place, what in seen.items():
         yield Problem(place.split(":")[0], f"{place} ({what}; {' or '.join(wanted)} is needed)")
+    yield from _elsewhere(looked, wanted)
     listed = found.seen or found.settings
     yield Note(f"{found.seen_place or found.settings_place}" if listed else "no list: every datasource is looked for")
+
+
+def _elsewhere(looked: Looked, wanted: tuple[str, ...]) -> Iterator[Problem]:
+    """A datasource of the target that is told to ask another host than the cloud's."""
+    settings = looked.know(cloud_init.read)
+    for name in wanted:
+        urls = settings.get("datasource", name, "metadata_urls")
+        listed = [url for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
+        if listed and not any(host in url for url in listed for host in LINK_LOCAL):
+            place = settings.place("datasource", name, "metadata_urls")
+            yield Problem(place.split(":")[0], f"{place} (none of them is the cloud's own)")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
-from factory.reading import boot_entries, cloud_init, datasources, openrc, systemd
+from factory.reading import boot_entries, cloud_init, datasources, next_command_line, openrc, systemd
 from factory.reading.lines import content_of, entries, layered
 from factory.reading.systemd import Systemd
 
@@ -73,6 +73,9 @@ def _kernel(looked: Looked) -> Iterator[Problem]:
             masked = name in ("systemd.mask", "rd.systemd.mask") and fnmatchcase(value, "cloud-*")
             if "cloud-init=disabled" in word or masked:
                 yield Problem(entry.path, entry.evidence)
+    for path, place, words in looked.know(next_command_line.read):
+        if "cloud-init=disabled" in words:
+            yield Problem(path, f"{place} (for the boot entries that are made next)", warn=True)
 
 
 def _environment(looked: Looked) -> Iterator[Problem]:

@@ -20,6 +20,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield Problem(settings.path("allow_public_ssh_keys"), settings.place("allow_public_ssh_keys"))
     if settings.word("ssh_deletekeys") in FALSE:  # an image has none to delete; an image of its instance would
         yield Problem(settings.path("ssh_deletekeys"), settings.place("ssh_deletekeys"), warn=True)
+    if settings.word("disable_root") in FALSE:
+        yield Problem(settings.path("disable_root"), settings.place("disable_root"), warn=True)
     types = settings.settings.get("ssh_genkeytypes")
     none = "ssh_genkeytypes" in settings.settings and not (isinstance(types, list) and types)
     if none and host_key_source.missing(looked.image):  # RHEL 7 leaves them to sshd's own units

@@ -21,6 +21,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         why = "; ".join(place for _, place in off)
         if lacking:
             yield Problem(off[0][0], f"{why}; and nothing else gives {', '.join(lacking)} an address by DHCP")
+    elif unread := dhcp.unread(looked.image, known_services(looked)):
+        yield Problem(*unread)
     for path, fault in netplan.faults(looked.image):
         yield Problem(path, f"{fault}; netplan then sets up nothing, not even what cloud-init writes")
     for why in dhcp.stopped(looked.image, known_services(looked)):

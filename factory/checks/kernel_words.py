@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
-from factory.reading import boot_entries
+from factory.reading import boot_entries, next_command_line
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -23,4 +23,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if found and entry.evidence not in told:
             told.add(entry.evidence)
             yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(found)}")
+    for path, place, words in looked.know(next_command_line.read):
+        if any(fnmatchcase(word, pattern) for word in words for pattern in patterns):
+            yield Problem(path, f"{place} (for the boot entries that are made next)", warn=True)
     yield Note(f"{len(entries)} boot entries have none of {' '.join(patterns)}")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.checks.dhcp_for_any_card import names
-from factory.reading import network
+from factory.reading import network, networkd
+from factory.reading.interfaces import is_virtual
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -15,4 +16,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         name = interface.one_name
         if name and not (called.kernel and name in called.possible):
             yield Problem(interface.path, f"{interface.place} (only for {name})")
+        elif interface.renamed:
+            yield Problem(interface.path, f"{interface.place} (renames the card to {interface.renamed})")
+    for path, said in looked.know(networkd.links):
+        given = [entry for entry in said if (entry.section, entry.key) == ("Link", "Name")]
+        match = {entry.key: entry.value for entry in said if entry.section == "Match"}
+        virtual = match.get("Kind", "!*") != "!*" or is_virtual(match.get("OriginalName", "*"))
+        if given and not virtual and not is_virtual(given[0].value):
+            yield Problem(path, f"{given[0].place} (the name of one card)")
     yield Note(f"ready for {', '.join(called.possible)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from factory.reading import ifcfg, netplan, network_manager
-from factory.reading.interfaces import Interface
+from factory.reading import ifcfg, ifupdown, netplan, network_manager
+from factory.reading.interfaces import KERNEL, PREDICTABLE, Interface
 from factory.reading.lines import content_of, numbered
 from factory.reading.services import Services
 
@@ -31,6 +31,26 @@ def stopped(image: Image, services: Services) -> list[str]:
         return []
     there = [name for name in STACKS if services.systemd.path(name)]
     return [] if any(map(services.started, there)) else [services.systemd.why_not(name) for name in there]
+
+
+def unread(image: Image, services: Services) -> tuple[str, str] | None:
+    """The (path, why) of what keeps the settings that cloud-init writes from taking effect; None when nothing does."""
+    manager = services.started("NetworkManager")
+    networkd = services.started("systemd-networkd")
+    others = [services.started(name) for name in ("network", "wicked", "dhcpcd", "connman")]
+    ifupdown_only = services.started("networking") and not networkd and not manager and not any(others)
+    if netplan.installed(image):
+        if netplan.renderer(image) != "networkd" and not manager and not ifupdown_only:
+            return netplan.FOLDERS[1], f"netplan leaves all to {netplan.renderer(image)}, which is not started"
+        return None
+    rendered = "/etc/network/interfaces.d/50-cloud-init"
+    if ifupdown_only and not services.openrc.present and not ifupdown.parse(image).reads(rendered):
+        return ifupdown.MAIN, f"{ifupdown.MAIN} does not source {rendered}, where cloud-init writes"
+    alone = manager and not networkd and not services.started("networking") and not any(others)
+    if alone and not any(network_manager.manages(image, name) for name in (*PREDICTABLE, *KERNEL)):
+        said = [entry for entry in network_manager.settings(image) if entry.key in ("unmanaged-devices", "managed")]
+        return said[-1].path, f"{said[-1].place} (NetworkManager touches no card)"
+    return None
 
 
 def provider(image: Image, services: Services, interfaces: Iterable[Interface], name: str) -> str:

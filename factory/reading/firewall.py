@@ -31,7 +31,7 @@ _IPTABLES = (
 )
 _NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf", "/etc/nftables.nft", "/etc/nftables/main.nft")
 _OTHERS = ("shorewall", "csf", "lfd", "apf", "ferm", "arno-iptables-firewall", "firehol", "vuurmuur", "nfs-firewall")
-_CALLS = re.compile(r"(?:^|[\s;&|(/])(iptables|nft|iptables-restore|iptables-apply|ufw)\s")
+_CALLS = re.compile(r"(?:^|[\s;&|(/'\"])(iptables|nft|iptables-restore|iptables-apply|ufw)\s")
 _FILES = 50  # of nftables that include one another
 _LIMIT = 1 << 20
 
@@ -199,6 +199,9 @@ def _boot_lines(image: Image, services: Services) -> Iterator[tuple[str, str, li
         found = image.stat(path, follow=True)
         if found and found.kind == "file" and found.mode & 0o100 and found.size <= _LIMIT:
             yield path, path, _lines(image, path)
+    for path in [path for pattern in _CRON for path in image.glob(pattern) if is_file(image, path)]:
+        at_boot = [(line, place) for line, place in _lines(image, path) if line.lstrip().startswith("@reboot")]
+        yield path, path, at_boot
     for stanza in ifupdown.parse(image).stanzas:
         lines = [(value, place) for key, value, place in stanza.options if key in ("pre-up", "up", "post-up")]
         yield stanza.place, stanza.path, lines
@@ -220,4 +223,5 @@ def _boot_lines(image: Image, services: Services) -> Iterator[tuple[str, str, li
 
 
 _OWN = ("/usr/local/", "/opt/", "/etc/", "/root/", "/srv/", "/home/")  # where scripts lie that no package brings
+_CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*", "/var/spool/cron/tabs/*")
 _KNOWN = ("firewalld.service", "ufw.service", "nftables.service", "iptables.service", "netfilter-persistent.service")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from factory.reading.interfaces import Interface, fixed, is_virtual, matches
@@ -38,6 +39,17 @@ class File:
     auto: list[str] = field(default_factory=list)
     hotplug: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    sources: list[tuple[str, str]] = field(default_factory=list)  # (how, absolute pattern)
+
+    def reads(self, path: str) -> bool:
+        """Whether a file at *path* would be read, were it there."""
+        folder, _, name = path.rpartition("/")
+        for how, pattern in self.sources:
+            if how == "source" and fnmatch(path, pattern):
+                return True
+            if how == "source-directory" and fnmatch(folder, pattern) and _NAME.fullmatch(name):
+                return True
+        return path == MAIN
 
 
 def parse(image: Image) -> File:
@@ -124,7 +136,9 @@ def _file(image: Image, path: str, found: File) -> None:
         elif words[0] in ("source", "source-directory"):
             stanza = None
             for word in words[1:]:
-                for sourced in _sourced(image, posixpath.join(posixpath.dirname(path), word), words[0]):
+                pattern = posixpath.normpath(posixpath.join(posixpath.dirname(path), word))
+                found.sources.append((words[0], pattern))
+                for sourced in _sourced(image, pattern, words[0]):
                     _file(image, sourced, found)
         elif words[0] in ("mapping", "rename", "template", "no-auto-down", "no-scripts"):
             stanza = None
@@ -135,11 +149,11 @@ def _file(image: Image, path: str, found: File) -> None:
 def _sourced(image: Image, pattern: str, how: str) -> list[str]:
     if how == "source-directory":
         return [
-            path for path in layered(image, [posixpath.normpath(pattern)], "")
+            path for path in layered(image, [pattern], "")
             if _NAME.fullmatch(path.rpartition("/")[2]) or path.endswith(".cfg")
         ]  # fmt: skip
     found = []
-    for path in image.glob(posixpath.normpath(pattern)):
+    for path in image.glob(pattern):
         name = path.rpartition("/")[2]
         if not name.startswith(".") or pattern.rpartition("/")[2].startswith("."):
             found += [path] if is_file(image, path) else []

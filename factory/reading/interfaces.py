@@ -33,6 +33,7 @@ class Interface:
     servers: tuple[str, ...] = ()  # places of fixed name servers
     up: bool = True  # brought up at boot
     waits: bool = False  # the boot waits for it
+    renamed: str = ""  # the name that the card gets
 
     @property
     def physical(self) -> bool:

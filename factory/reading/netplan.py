@@ -131,6 +131,7 @@ def _device(name: str, device: dict[str, Any], kind: str, texts: list[tuple[str,
         static=tuple(static),
         servers=tuple(_place(texts, value) for value in listed),
         waits=str(device.get("optional", "")).lower() not in _YES,
+        renamed=str(device.get("set-name", "")),
     )
 
 

@@ -197,6 +197,14 @@ CLOSED = [
         write("/etc/lock.nft", table()),
         related=OFF,
     ),
+    defect("FW02", "debian", write("/etc/cron.d/fw", "@reboot root /sbin/iptables -P INPUT DROP\n"), related=OFF),
+    defect(
+        "FW02",
+        "suse",
+        started("fw.service", '[Service]\nExecStart=/bin/sh -c "iptables -I INPUT -p tcp --dport 22 -j DROP"\n'),
+        related=OFF,
+    ),
+    benign("FW02", "debian", write("/etc/cron.d/fw", "0 4 * * * root /sbin/iptables -P INPUT DROP\n")),
     benign("FW02", "debian", write("/etc/rc.local", "#!/bin/sh\niptables -P INPUT DROP\n", 0o644)),
     benign(
         "FW02",

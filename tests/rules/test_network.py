@@ -222,6 +222,11 @@ ANY_CARD = [
     defect("GEN-G25", "rhel", keyfile(f"interface-name=enp1s0\n{AUTO}")),
     defect("GEN-G25", "suse", write(f"{SUSE}/ifcfg-ens192", "BOOTPROTO=dhcp\nSTARTMODE=hotplug\n")),
     defect("GEN-G25", "debian", write(f"{NETWORKD}/x.network", ANY.replace("e*", "ens18"))),
+    defect("GEN-G25", "debian", device("      dhcp4: true\n      set-name: lan0\n")),
+    defect(
+        "GEN-G25", "debian", write(f"{NETWORKD}/10-slot.link", "[Match]\nPath=pci-0000:00:03.0\n[Link]\nName=eth0\n")
+    ),
+    benign("GEN-G25", "debian", write(f"{NETWORKD}/10-br.link", "[Match]\nKind=bridge\n[Link]\nName=br0\n")),
     benign("GEN-G25", "debian", write(f"{NETWORKD}/x.network", ANY)),
     benign("GEN-G25", "debian", write(f"{NETWORKD}/y.network", ANY.replace("Name=e*", "Type=ether"))),
     benign("GEN-G25", "rhel", keyfile(f"{AUTO}[match]\ninterface-name=e*;\n", "pattern")),
@@ -250,6 +255,16 @@ ANY_CARD = [
     ),
     defect("NET01", "rhel", link("/etc/systemd/system/NetworkManager.service", "/dev/null")),
     defect("NET01", "debian", write("/etc/netplan/60-mine.yaml", "network: [\n")),
+    defect("NET01", "debian", replace("/etc/network/interfaces", "source", "#source")),
+    defect("NET01", "rhel", write(f"{NMD}/x.conf", "[keyfile]\nunmanaged-devices=*\n")),
+    defect("NET01", "rhel", write(f"{NMD}/x.conf", "[device]\nmanaged=0\n")),
+    defect(
+        "NET01",
+        "debian",
+        remove("/etc/systemd/system/multi-user.target.wants/networking.service"),
+        write("/usr/lib/systemd/system-generators/netplan", "#!/bin/sh\n", 0o755),
+        plan("  renderer: NetworkManager\n", "/etc/netplan/01-network-manager-all.yaml"),
+    ),
     defect("NET01", "suse", OFF, remove(f"{SUSE}/ifcfg-eth0"), related=["GEN-G16"]),
     defect("NET01", "alpine", OFF, replace("/etc/network/interfaces", "auto eth0", ""), related=["GEN-G16"]),
     benign(
