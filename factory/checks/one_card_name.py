@@ -16,12 +16,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         name = interface.one_name
         if name and not (called.kernel and name in called.possible):
             yield Problem(interface.path, f"{interface.place} (only for {name})")
-        elif interface.renamed:
+        elif interface.renamed and not interface.narrow:
             yield Problem(interface.path, f"{interface.place} (renames the card to {interface.renamed})")
     for path, said in looked.know(networkd.links):
         given = [entry for entry in said if (entry.section, entry.key) == ("Link", "Name")]
         match = {entry.key: entry.value for entry in said if entry.section == "Match"}
         virtual = match.get("Kind", "!*") != "!*" or is_virtual(match.get("OriginalName", "*"))
-        if given and not virtual and not is_virtual(given[0].value):
+        bound = any(key.endswith("MACAddress") for key in match)  # another rule's
+        if given and not bound and not virtual and not is_virtual(given[0].value):
             yield Problem(path, f"{given[0].place} (the name of one card)")
     yield Note(f"ready for {', '.join(called.possible)}")

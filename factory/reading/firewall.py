@@ -173,7 +173,7 @@ def _scripts(image: Image, services: Services, ports: Sequence[int]) -> Iterator
             called = _CALLS.findall(line)
             for name in called:
                 if name == "iptables":
-                    commands += [(part, place) for part in re.findall(r"iptables\s[^;&|]*", line)]
+                    commands += [(part.rstrip(" '\""), place) for part in re.findall(r"iptables\s[^;&|]*", line)]
                 elif name == "nft" and (match := re.search(r"nft\s+(?:-\w+\s+)*?-\w*f\s+(\S+)", line)):
                     yield _nft("nft", started, image, match[1].strip("\"'"), ports)
                 elif name == "nft":
