@@ -98,7 +98,7 @@ class Cloud(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, *, trust: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, trust: Path | None = None, plain: bool = False) -> None:
         self.images: dict[str, Image] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.requests: list[tuple[str, str, Any]] = []  # method, path with query, body
@@ -117,12 +117,14 @@ class Cloud(ThreadingHTTPServer):
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         self.ca_bundle = folder / "cloud-ca.pem"
         authority.cert_pem.write_to_path(str(self.ca_bundle))
-        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.plain = plain  # http, as the factory allows on this very host
+        if not plain:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self.server_port}/br-se1/compute"
+        return f"http{'' if self.plain else 's'}://localhost:{self.server_port}/br-se1/compute"
 
     def count(self, method: str) -> int:
         return sum(asked == method for asked, _, _ in self.requests)

@@ -17,7 +17,7 @@ from factory.errors import PublishError, UsageError
 from factory.publish import mgc
 from factory.publish.importer import Wishes
 from factory.publish.mgc_request import Requirements
-from tests.magalu_cloud import KEY, Fault
+from tests.magalu_cloud import KEY, Cloud, Fault
 from tests.magalu_scene import QUIET, Scene, failing, open_scene
 
 
@@ -259,6 +259,21 @@ def test_no_password_of_netrc_is_sent(scene: Scene, tmp_path: Path, monkeypatch:
 def test_a_proxy_never_sees_what_goes_to_this_host(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     assert scene.bring().status == "active"
+
+
+def test_an_api_on_this_host_may_speak_plain_http(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud(tmp_path, trust=scene.store.ca_bundle, plain=True)
+    monkeypatch.setenv("FACTORY_MGC_API_URL", cloud.url)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    try:
+        assert scene.bring().status == "active"
+    finally:
+        cloud.shutdown()
+        cloud.server_close()
+    assert cloud.broken == []
+    assert cloud.count("POST") == 1
 
 
 def test_http_is_for_this_host_only(scene: Scene) -> None:
