@@ -1,8 +1,8 @@
 """The pipeline: one stage a line. Start reading here.
 
 recipe -> base image -> boot under libvirt with a seed -> customise over SSH -> scrub -> power off -> shrink and convert
--> verify the final bytes -> boot tests on throw-away overlays -> manifest -> the output appears, and ``latest``
-flips last.
+-> verify the final bytes -> boot tests on throw-away overlays, upload side by side -> manifest -> the output appears,
+and ``latest`` flips last -> the upload is completed, and imported.
 """
 
 from __future__ import annotations
