@@ -257,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=1, help="the number of the first round")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--work", type=Path, help="a folder; what is measured there is kept")
+    parser.add_argument("--within", type=float, default=FIRST_GUESS, help="seconds in which the first build is killed")
     parser.add_argument("--short", action="store_true", help="no build to its end after each kill")
     chosen = parser.parse_args(arguments)
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -265,6 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
         work = chosen.work or Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", dir="/var/tmp")))
         work.mkdir(parents=True, exist_ok=True)
         chaos = Chaos(work.absolute(), chosen.seed)
+        chaos.expected = chosen.within
         chaos.prepare()
         bad = 0
         for number in range(chosen.first, chosen.first + chosen.rounds):
