@@ -74,6 +74,11 @@ def any_below(image: Image, *folders: str) -> Iterator[Leftover]:
                 yield Leftover(f"{folder}/{name}", "a directory" if found.kind == "dir" else size(found))
 
 
+def blank(image: Image, path: str) -> bool:
+    """Whether the file at *path* holds nothing but zero bytes, as a table of logins that never were."""
+    return not any(piece.strip(b"\0") for piece in image.chunks(path))
+
+
 def size(found: FileStat) -> str:
     """How large a file is, or what it is if it is no file."""
     return f"{found.size} byte{'' if found.size == 1 else 's'}" if found.kind == "file" else f"a {found.kind}"

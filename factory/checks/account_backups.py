@@ -1,6 +1,6 @@
 """Backups of the account databases: none keeps a password, or an account that has been deleted.
 
-One without either is only a warning. Parameter ``files``: patterns of their paths.
+One without either harms nobody. Parameter ``files``: patterns of their paths.
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             elif gone:
                 yield Problem(path, f"{gone[0]} is no account any more ({len(gone)} in all)")
             else:
-                yield Problem(path, f"{path}: {size(found)}, without a password or a deleted account", warn=True)
+                yield Note(f"{path}: {size(found)}, without a password or a deleted account")

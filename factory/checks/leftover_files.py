@@ -14,7 +14,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.leftovers import matching, size
+from factory.leftovers import blank, matching, size
 from factory.reading import homes, own_files
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def _lines(image: Image, path: str, expression: str, *, warn: bool) -> Iterator[
 
 
 def _counts(image: Image, path: str, found: FileStat, empty: bool) -> bool:
-    """Whether a file says anything: a symbolic link counts by what it points to, and not when that is not there."""
+    """Whether a file says anything: a symbolic link counts by what it points to, and not when that is not there.
+
+    A table of nothing but zero bytes, as of logins that never were, says nothing.
+    """
     target = image.stat(path, follow=True) if found.kind == "symlink" else found
-    return target is not None and target.kind == "file" and (target.size > 0 or empty)
+    if target is None or target.kind != "file" or not target.size:
+        return target is not None and target.kind == "file" and empty
+    return target.size > LIMIT or not blank(image, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.leftovers import Leftover, any_below, remaining
+from factory.leftovers import Leftover, any_below, blank, matching, size
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -29,12 +29,17 @@ def apply(_: Facts) -> str:
     for file in {" ".join(_FILES)}; do
         [ ! -s "$file" ] || : >"$file"
     done
-    remove {" ".join(_DATABASES)}
+    for file in {" ".join(_DATABASES)}; do
+        [ -L "$file" ] || remove "$file"  # a link is the package's own
+    done
     empty {" ".join(_FAILURES)}
 """
 
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """A database with no login in it has bytes too, and is made again."""
-    yield from remaining(image, *_FILES, *_DATABASES)
+    for path, found in matching(image, *_FILES, *_DATABASES):
+        target = image.stat(path, follow=True) if found.kind == "symlink" else found
+        if target and target.size and not (target.kind == "file" and blank(image, path)):
+            yield Leftover(path, size(target))
     yield from any_below(image, *_FAILURES)

@@ -111,7 +111,10 @@ BACKUPS = [
     defect("SH12", "debian", write("/etc/shadow-", f"root:{HASH}:19700:0:99999:7:::\n", 0o600)),
     defect("SH12", "debian", write("/var/backups/shadow.bak", f"root:!{HASH}:19700:0:99999:7:::\n", 0o600)),
     defect("SH12", "rhel", write("/etc/passwd-", "builder:x:1000:1000::/home/builder:/bin/bash\n")),
-    defect("SH12", "suse", write("/etc/group.old", "root:x:0:\n")),
+    defect("SH12", "suse", write("/etc/group.old", "root:x:0:\nbuilder:x:1000:\n")),
+    benign(
+        "SH12", "suse", write("/etc/group.old", "root:x:0:\n"), write("/etc/shadow-", "root:*:19700::::::\n", 0o600)
+    ),
     benign("SH12", "debian", write("/etc/shadow-", "", 0o600), write("/etc/.pwd.lock", "", 0o600)),
     benign("SH12", "debian", folder("/etc/passwd.d"), write("/var/backups/dpkg.status.0", "Package: shadow\n")),
 ]
@@ -127,6 +130,7 @@ HISTORIES = [
     ),
 ]
 RECORDS = [
+    benign("SH14", "debian", write("/var/log/faillog", bytes(3200))),
     defect("SH14", "debian", write("/var/lib/lastlog/lastlog2.db", b"SQLite format 3\0"), related=("GEN-G33",)),
     defect("SH14", "rhel", write("/var/lib/faillock/root", "x"), related=("GEN-G33",)),
     benign("SH14", "debian", write("/var/log/faillog", ""), folder("/var/lib/faillock")),

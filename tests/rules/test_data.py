@@ -81,6 +81,8 @@ CASES = [
     benign("GEN-G33", "debian", write("/var/log/syslog", ""), write("/var/log/syslog.1", ""),
            folder("/var/log/journal"), write("/var/log/lastlog", bytes(292)),
            link("/var/log/README", "/usr/share/doc/x")),
+    benign("GEN-G33", "debian", link("/var/lib/wtmpdb/wtmp.db", "../../log/wtmp.db"),
+           write("/var/log/faillog", bytes(64))),
     benign("GEN-G33", "rhel", folder("/var/log/audit", 0o700), write("/var/log/wtmp", "", 0o664)),
     # GEN-G34: temporary files and caches
     defect("GEN-G34", "debian", write("/tmp/.build/secret", "x")),
