@@ -36,14 +36,14 @@ def is_rescue(entry: BootEntry) -> bool:
 
 
 def _getty(looked: Looked, device: str) -> Iterator[Problem]:
-    image = looked.image
-    if not image.exists("/usr/lib/systemd/systemd") and not image.exists("/lib/systemd/systemd"):
-        lines = [line for line in (text(image, "/etc/inittab") or "").splitlines() if not line.lstrip().startswith("#")]
-        if not any(device in line and "getty" in line for line in lines):
+    units = looked.know(systemd.read)
+    if not units.present:
+        content = text(looked.image, "/etc/inittab")
+        lines = [line for line in (content or "").splitlines() if not line.lstrip().startswith("#")]
+        if content is not None and not any(device in line and "getty" in line for line in lines):
             yield Problem("/etc/inittab", f"/etc/inittab: no getty on {device}")
         return
     # systemd's generator starts a login on each console of the kernel, unless it is masked.
-    units = looked.know(systemd.read)
     for unit in (f"serial-getty@{device}.service", "serial-getty@.service", "getty.target"):
-        if why := units.masked(unit):
-            yield Problem(why if why.startswith("/") else unit, f"{unit} is masked: {why}")
+        if path := units.masked(unit):
+            yield Problem(path, f"{path}: {unit} is masked")

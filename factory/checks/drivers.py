@@ -1,7 +1,8 @@
 """Drivers of the cloud's machines: each installed kernel has them built in or in the initramfs it is booted with.
 
 *initramfs* are drivers without which the root file system is not found; *modules* are those that may be loaded later.
-Words joined by ``|`` are alternatives. *root*: the driver of the root file system is needed too.
+Words joined by ``|`` are alternatives. *root*: the driver of the root file system is needed too. *oldest* is the first
+release of Linux that will do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from factory.checks import Looked, Note, Problem, Rule
 from factory.inspection import Image
 from factory.reading import initramfs, kernels
+from factory.reading.bls import version_key
 from factory.reading.initramfs import Initramfs
 from factory.reading.kernels import Kernel
 
@@ -55,6 +57,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             # A kernel that no boot loader offers and that has no initramfs was not made to boot here.
             unused = not kernel.listed and not kernel.initrds
             yield Problem(kernel.image.path, f"{_names(missing)}: {place}", warn=unused)
+        oldest = str(rule.parameters.get("oldest", ""))
+        if oldest and kernel.release[:1].isdigit() and version_key(kernel.release) < version_key(oldest):
+            yield Problem(kernel.image.path, f"{kernel.name} is older than {oldest}")
         later = [name for name in rule.parameters.get("modules", ())
                  if not _any(name, builtin | inside | kernel.modules)]  # fmt: skip
         if later:

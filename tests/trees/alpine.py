@@ -45,7 +45,7 @@ def files() -> dict[str, Content]:
         .replace("ssh_svcname: ssh", "ssh_svcname: sshd"),
         "/etc/network/interfaces": "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n",
         "/boot/vmlinuz-virt": b"MZ" + bytes(510),
-        "/boot/initramfs-virt": initramfs(KERNEL, maker="mkinitfs"),
+        "/boot/initramfs-virt": initramfs(KERNEL, *OTHER_DRIVERS, maker="mkinitfs"),
         "/boot/extlinux.conf": f"DEFAULT virt\nTIMEOUT 10\nLABEL virt\n  MENU LABEL Linux virt\n  LINUX vmlinuz-virt\n"
         f"  INITRD initramfs-virt\n  APPEND {OPTIONS}\n",
         "/etc/mkinitfs/mkinitfs.conf": 'features="base ext4 keymap kms mmc nvme scsi usb virtio"\n',
@@ -59,7 +59,7 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("/usr/share/zoneinfo/UTC"),
         "/etc/inittab": "::sysinit:/sbin/openrc sysinit\nttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n",
     }
-    found |= kernel_files(KERNEL, built_in=DRIVERS, folder="/lib/modules")
+    found |= kernel_files(KERNEL, built_in=DRIVERS, modules=OTHER_DRIVERS, folder="/lib/modules")
     for level, services in {
         "boot": ("networking", "cloud-init-local"),
         "default": ("sshd", "cloud-init", "cloud-config", "cloud-final"),

@@ -10,6 +10,7 @@ from tests.guest_tree import Content, file, link
 __all__ = [
     "DRIVERS",
     "ESP_UUID",
+    "OTHER_DRIVERS",
     "ROOT_UUID",
     "account_files",
     "elf",
@@ -22,6 +23,7 @@ __all__ = [
 ROOT_UUID = "6c1e4a3e-7d0a-4f4c-9f55-0f0b9a3c1d11"
 ESP_UUID = "1A2B-3C4D"
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net", "sd_mod")
+OTHER_DRIVERS = ("nvme", "ena", "hv_vmbus", "hv_storvsc", "hv_netvsc")  # of other clouds
 
 
 def elf(machine: int = 62) -> bytes:

@@ -6,6 +6,7 @@ from tests.guest_tree import Content, file, folder, link
 from tests.trees.common import (
     DRIVERS,
     ESP_UUID,
+    OTHER_DRIVERS,
     ROOT_UUID,
     account_files,
     enabled,
@@ -71,7 +72,7 @@ def files() -> dict[str, Content]:
         found |= enabled(unit, "cloud-init.target", folder=SYSTEM)
     found |= {
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initrd.img-{KERNEL}": initramfs(KERNEL, *DRIVERS, maker="initramfs-tools"),
+        f"/boot/initrd.img-{KERNEL}": initramfs(KERNEL, *DRIVERS, *OTHER_DRIVERS, maker="initramfs-tools"),
         "/vmlinuz": link(f"boot/vmlinuz-{KERNEL}"),
         "/initrd.img": link(f"boot/initrd.img-{KERNEL}"),
         "/etc/default/grub": 'GRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200n8"\n',
@@ -94,7 +95,7 @@ menuentry 'Debian GNU/Linux' --class debian {{
         "/etc/default/locale": "LANG=C.UTF-8\n",
         "/etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
     }
-    found |= kernel_files(KERNEL, modules=DRIVERS)
+    found |= kernel_files(KERNEL, modules=(*DRIVERS, *OTHER_DRIVERS))
     return found
 
 

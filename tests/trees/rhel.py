@@ -7,6 +7,7 @@ from tests.guest_tree import Content, file, folder, link
 from tests.trees.common import (
     DRIVERS,
     ESP_UUID,
+    OTHER_DRIVERS,
     ROOT_UUID,
     account_files,
     enabled,
@@ -84,7 +85,7 @@ def files() -> dict[str, Content]:
         "/etc/NetworkManager/NetworkManager.conf": "[main]\nplugins=keyfile\n",
         "/etc/NetworkManager/system-connections": folder(0o700),
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initramfs-{KERNEL}.img": initramfs(KERNEL, *DRIVERS, maker="dracut"),
+        f"/boot/initramfs-{KERNEL}.img": initramfs(KERNEL, *DRIVERS, *OTHER_DRIVERS, maker="dracut"),
         f"/boot/loader/entries/{MACHINE}-{KERNEL}.conf": f"title Rocky Linux ({KERNEL})\nversion {KERNEL}\n"
         f"linux /boot/vmlinuz-{KERNEL}\ninitrd /boot/initramfs-{KERNEL}.img\noptions {OPTIONS}\n",
         "/boot/grub2/grub.cfg": "insmod blscfg\nblscfg\n",
@@ -102,5 +103,5 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),
         "/etc/locale.conf": "LANG=C.UTF-8\n",
     }
-    found |= kernel_files(KERNEL, modules=DRIVERS)
+    found |= kernel_files(KERNEL, modules=(*DRIVERS, *OTHER_DRIVERS))
     return found

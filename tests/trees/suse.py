@@ -7,6 +7,7 @@ from tests.guest_tree import Content, file, folder, link
 from tests.trees.common import (
     DRIVERS,
     ESP_UUID,
+    OTHER_DRIVERS,
     ROOT_UUID,
     account_files,
     enabled,
@@ -79,7 +80,7 @@ def files() -> dict[str, Content]:
         "/etc/sysconfig/network/config": "",
         "/etc/sysconfig/network/ifcfg-eth0": "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n",
         f"/boot/vmlinuz-{KERNEL}": b"MZ" + bytes(510),
-        f"/boot/initrd-{KERNEL}": initramfs(KERNEL, *DRIVERS, maker="dracut"),
+        f"/boot/initrd-{KERNEL}": initramfs(KERNEL, *DRIVERS, *OTHER_DRIVERS, maker="dracut"),
         "/boot/grub2/grub.cfg": f"""menuentry 'openSUSE Leap 15.5' --class opensuse {{
 \tsearch --no-floppy --fs-uuid --set=root {ROOT_UUID}
 \tlinux\t/boot/vmlinuz-{KERNEL} {OPTIONS}
@@ -99,5 +100,5 @@ def files() -> dict[str, Content]:
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),
         "/etc/locale.conf": "LANG=C.UTF-8\n",
     }
-    found |= kernel_files(KERNEL, modules=DRIVERS)
+    found |= kernel_files(KERNEL, modules=(*DRIVERS, *OTHER_DRIVERS))
     return found

@@ -1,0 +1,68 @@
+"""Rules for the guest that only one cloud has, and what a cloud changes of the shared ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.rule_images import Case, Change, append, benign, cases, converted, defect, link, prove, replace, write
+from tests.rules.test_agents import STATUS, installed
+from tests.rules.test_boot import GRUB, INITRD
+from tests.trees import debian
+from tests.trees.common import DRIVERS, enabled, initramfs
+
+FSTAB = "/etc/fstab"
+
+
+def with_drivers(*names: str) -> Change:
+    return write(INITRD, initramfs(debian.KERNEL, *names))
+
+
+def unit(name: str) -> list[Change]:
+    (path, text), (wants, target) = enabled(name, "multi-user.target").items()
+    assert isinstance(text, str) and isinstance(target, tuple)
+    return [write(path, text), link(wants, target[1])]
+
+
+MODULES = f"/usr/lib/modules/{debian.KERNEL}/modules.dep"
+SETTINGS = "/etc/cloud/cloud.cfg.d/01_debian.cfg"
+AZURE = (
+    replace(SETTINGS, "NoCloud,", "NoCloud, Azure,"),
+    with_drivers(*DRIVERS, "hv_vmbus", "hv_storvsc", "hv_netvsc"),
+    converted("vpc", subformat="fixed", force_size="on"),
+)
+AWS = (with_drivers(*DRIVERS, "nvme", "ena"), converted("raw"))
+
+CASES = [
+    defect("OCI-G01", "debian", with_drivers("virtio_pci", "sd_mod"), target="oci", related=("GEN-G03",)),
+    benign("OCI-G01", "alpine", target="oci"),
+    defect("OCI-G03", "debian", link("/etc/systemd/system/serial-getty@ttyS0.service", "/dev/null"), target="oci"),
+    defect("OCI-G03", "alpine", replace("/etc/inittab", "ttyS0::respawn", "#ttyS0::respawn"), target="oci"),
+    benign("OCI-G03", "debian", link("/etc/systemd/system/serial-getty@ttyS1.service", "/dev/null"), target="oci"),
+    defect("OCI-G05", "debian", replace(GRUB, " ro ", " ro rd.iscsi.firmware=1 "), target="oci"),
+    benign("OCI-G05", "debian", replace(GRUB, " ro ", " ro libiscsi.debug_libiscsi_eh=1 "), target="oci"),
+    defect("OCI-G06", "debian", *unit("glusterd.service"), target="oci"),
+    defect("OCI-G06", "debian", write("/etc/iscsi/nodes/iqn.x/10.0.0.1,3260,1/default", "node.startup = automatic\n"),
+           target="oci"),
+    benign("OCI-G06", "debian", write("/usr/lib/systemd/system/glusterd.service", "[Service]\nExecStart=/x\n"),
+           target="oci"),
+    defect("AZ-G01", "debian", *AZURE, with_drivers(*DRIVERS), target="azure"),
+    benign("AZ-G01", "debian", *AZURE, target="azure"),
+    defect("AZ-G02", "debian", *AZURE, append(FSTAB, "/swapfile none swap sw 0 0\n"), write("/swapfile", bytes(8192)),
+           target="azure"),
+    benign("AZ-G02", "debian", append(FSTAB, "#/swapfile none swap sw 0 0\n"), target="azure"),
+    defect("AZ-G03", "debian", *AZURE, write("/etc/modprobe.d/cis.conf", "install udf /bin/true\n"), target="azure",),
+    benign("AZ-G03", "debian", write("/etc/modprobe.d/cis.conf", "#blacklist udf\nblacklist pcspkr\n"), target="azure"),
+    defect("AWS-G01", "debian", *AWS, with_drivers(*DRIVERS), write(MODULES, ""), target="aws"),
+    benign("AWS-G01", "debian", *AWS, target="aws"),
+    defect("GEN-G37", "debian", *AZURE, append(STATUS, installed("google-guest-agent")), target="azure"),
+    benign("GEN-G37", "debian", append(STATUS, installed("walinuxagent")), target="azure"),
+    benign("GEN-G37", "debian", append(STATUS, installed("amazon-ssm-agent")), target="aws"),
+]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", cases(CASES))
+def test_rule(group: list[Case], tmp_path: Path) -> None:
+    prove(group, tmp_path)
