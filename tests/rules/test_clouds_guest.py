@@ -44,7 +44,7 @@ CASES = [
     benign("OCI-G05", "debian", replace(GRUB, " ro ", " ro libiscsi.debug_libiscsi_eh=1 "), target="oci"),
     defect("OCI-G06", "debian", *unit("glusterd.service"), target="oci"),
     defect("OCI-G06", "debian", write("/etc/iscsi/nodes/iqn.x/10.0.0.1,3260,1/default", "node.startup = automatic\n"),
-           target="oci"),
+           target="oci", related=("ID09",)),
     benign("OCI-G06", "debian", write("/usr/lib/systemd/system/glusterd.service", "[Service]\nExecStart=/x\n"),
            target="oci"),
     defect("AZ-G01", "debian", *AZURE, with_drivers(*DRIVERS), target="azure"),

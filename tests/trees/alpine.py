@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.guest_tree import Content, file, folder, link
-from tests.trees.common import DRIVERS, ESP_UUID, ROOT_UUID, account_files, initramfs, kernel_files, program
+from tests.trees.common import (
+    DRIVERS,
+    ESP_UUID,
+    OTHER_DRIVERS,
+    ROOT_UUID,
+    account_files,
+    initramfs,
+    kernel_files,
+    program,
+)
 from tests.trees.debian import CLOUD_CFG
 
 KERNEL = "6.6.20-0-virt"
