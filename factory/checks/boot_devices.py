@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from factory.checks import Looked, Note, Problem, Rule
 from factory.inspection import Image
 from factory.leftovers import text
-from factory.reading import boot_entries, devices, fstab, grub_defaults
+from factory.reading import boot_entries, devices, fstab, grub_defaults, systemd
 from factory.reading.boot_entries import BootEntry
 from factory.reading.devices import Devices
 from factory.reading.fstab import Mount
@@ -33,11 +33,15 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for line in lines:
         yield from _fstab(looked.image, disk, line)
     yield from _crypttab(looked.image, disk)
+    yield from _units(looked, disk)
     yield from _next_update(looked.image, disk)
     yield Note(f"root= of {len(entries)} boot entries and {len(lines)} lines of {fstab.PATH} name what is on the disk")
 
 
 def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
+    for value in entry.option("rd.lvm.lv"):
+        if disk.judge(f"/dev/{value}") == "missing":
+            yield Problem(entry.path, f"{entry.evidence}: rd.lvm.lv={value} is not on this disk")
     named = [value for value in entry.option("root") if value]
     if not named:
         if "root=" not in " ".join(entry.options) and not entry.option("ostree"):
@@ -74,6 +78,19 @@ def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
         own = image.mounts()["/"]
         if number is not None and own is not None and number != own:
             yield Problem(fstab.PATH, f"{line.evidence}: that is partition {number}, and the system is on {own}")
+
+
+def _units(looked: Looked, disk: Devices) -> Iterator[Problem]:
+    """Units of systemd that mount or swap at boot, in place of lines of fstab."""
+    units = looked.know(systemd.read)
+    for name in units.enabled() if units.present else ():
+        path = units.path(name)
+        if not name.endswith((".mount", ".swap")) or not path.startswith("/etc/"):
+            continue
+        for number, line in enumerate((text(looked.image, path) or "").splitlines(), 1):
+            source = line.removeprefix("What=").strip()
+            if line.startswith("What=") and disk.judge(source) in ("missing", "name"):
+                yield Problem(path, f"{path}:{number}: {line.strip()}: not on this disk by an id")
 
 
 def _crypttab(image: Image, disk: Devices) -> Iterator[Problem]:

@@ -1,7 +1,8 @@
 """Drivers of the cloud's machines: each installed kernel has them built in or in the initramfs it is booted with.
 
 *initramfs* are drivers without which the root file system is not found; *modules* are those that may be loaded later.
-Words joined by ``|`` are alternatives. *root*: the driver of the root file system is needed too. *oldest* is the first
+Words joined by ``|`` are alternatives. *with* are drivers that the others need, and *root* stands for that of the root
+file system: they are missing when the kernel has them as modules and the initramfs lacks them. *oldest* is the first
 release of Linux that will do.
 """
 
@@ -25,7 +26,7 @@ _OPTIONS = {
     "hv_storvsc": "CONFIG_HYPERV_STORAGE",
     "hv_netvsc": "CONFIG_HYPERV_NET",
 }
-_ROOTS = {"ext2": "ext4|ext2", "ext3": "ext4|ext3", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs"}
+_ROOTS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs"}
 
 
 def unpacked(image: Image) -> dict[str, Initramfs]:
@@ -35,10 +36,11 @@ def unpacked(image: Image) -> dict[str, Initramfs]:
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     early = list(rule.parameters.get("initramfs", ()))
-    if str(rule.parameters.get("root", "false")).lower() == "true":
+    more = list(rule.parameters.get("with", ()))
+    if "root" in more:
         number = looked.image.mounts()["/"]
         kind = next((p.filesystem.kind for p in looked.image.partitions() if p.number == number and p.filesystem), "")
-        early += [_ROOTS[kind]] if kind in _ROOTS else []
+        more[more.index("root")] = _ROOTS.get(kind, "")
     found = looked.know(kernels.read)
     if not found:
         yield Problem("image", "no kernel was found, neither in a boot entry nor in /boot")
@@ -51,6 +53,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             inside |= archives[file.path].modules
             builtin = builtin | archives[file.path].builtin
         missing = [name for name in early if not _any(name, builtin | inside)]
+        missing += [name for name in more if _any(name, kernel.modules) and not _any(name, builtin | inside)]
         if missing:
             where = " and ".join(file.path for file in kernel.initrds) or "no initramfs"
             place = f"neither built into {kernel.name} nor in {where}"
@@ -73,14 +76,14 @@ def _builtin(image: Image, kernel: Kernel) -> frozenset[str]:
     """What is built in: as the kernel's own list says, or its configuration when there is no list."""
     if kernel.complete or not kernel.release:
         return kernel.builtin
-    wanted = {*_OPTIONS, "virtio_pci", "virtio_blk", "virtio_net", "ext4", "xfs", "btrfs"}
+    wanted = {*_OPTIONS, "virtio_pci", "virtio_blk", "virtio_net"}
     return frozenset(
         name for name in wanted if kernels.configured(image, kernel.release, _OPTIONS.get(name, _option(name))) == "y"
     )
 
 
 def _option(name: str) -> str:
-    return f"CONFIG_{name.upper()}{'_FS' if name in ('ext4', 'xfs', 'btrfs') else ''}"
+    return f"CONFIG_{name.upper()}"
 
 
 def _any(alternatives: str, names: frozenset[str]) -> bool:

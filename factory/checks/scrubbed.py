@@ -1,7 +1,8 @@
 """Traces of the build: what the scrub of a build deletes is not there.
 
-*operations* names operations of :mod:`factory.scrub`, whose proofs are made here on any image; what those in *mild*
-find deserves a warning only. *except* are patterns of paths that another rule tells about.
+*operations* names operations of :mod:`factory.scrub`, whose proofs are made here on any image. What those in *mild*
+find deserves a warning only, as does what matches a path in it. *except* are patterns of paths that another rule tells
+about.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 continue
             if _RECORDS.fullmatch(left.path) and _only_zeros(looked.image, left.path):
                 continue
-            yield Problem(left.path, f"{left.path}: {left.evidence}", warn=name in mild or left.severity == "warn")
+            warn = name in mild or left.severity == "warn" or any(fnmatch(left.path, pattern) for pattern in mild)
+            yield Problem(left.path, f"{left.path}: {left.evidence}", warn=warn)
     yield Note(f"nothing that {', '.join(operations)} would remove")
 
 

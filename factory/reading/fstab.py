@@ -33,7 +33,7 @@ class Mount:
     @property
     def needed(self) -> bool:
         """Whether the boot waits for it and fails without it."""
-        return not {"noauto", "nofail"} & set(self.options)
+        return not {"noauto", "nofail", "x-systemd.automount"} & set(self.options)
 
 
 def read(image: Image) -> tuple[Mount, ...]:

@@ -80,6 +80,8 @@ def _kernel(
     folder = f"{MODULES}/{release}"
     builtin = _listed(image, f"{folder}/modules.builtin") if release in releases else frozenset()
     modules = _listed(image, f"{folder}/modules.dep") if release in releases else frozenset()
+    if release in releases and not modules:  # a list that was never made, or holds nothing
+        modules = frozenset(module_name(path) for path, _ in image.walk(f"{folder}/kernel") if ".ko" in path)
     there = tuple(each for each in initrds if each.there and "ucode" not in each.path)
     complete = release in releases and image.exists(f"{folder}/modules.builtin")
     return Kernel(release, file, there, builtin, modules, listed, complete)
@@ -130,8 +132,12 @@ def _listed(image: Image, path: str) -> frozenset[str]:
 
 
 def _images(image: Image) -> Iterator[BootFile]:
+    seen = False
     for pattern in _IMAGES:
+        if seen and pattern == "vmlinux-*":  # beside a vmlinuz it is for debuggers
+            continue
         for path in image.glob(f"/boot/{pattern}"):
+            seen = True
             found = image.stat(path, follow=True)
             if found and found.kind == "file" and not path.endswith((".old", ".hmac", ".gz.sig")):
                 yield BootFile(shown(image, Place(None, path)), Place(None, path), True)

@@ -89,7 +89,8 @@ CASES = [
     defect("GEN-G03", "debian", edit(f"/usr/lib/modules/{debian.KERNEL}/modules.dep",
                                      lambda text: text.replace("virtio_net", "e1000")),
            write(INITRD, initramfs(debian.KERNEL, *(d for d in DRIVERS if d != "virtio_net")))),
-    defect("GEN-G03", "debian", edit(f"/usr/lib/modules/{debian.KERNEL}/modules.builtin", lambda text: "")),
+    defect("GEN-G03", "debian", edit(f"/usr/lib/modules/{debian.KERNEL}/modules.builtin", lambda text: ""),
+           append(f"/usr/lib/modules/{debian.KERNEL}/modules.dep", "kernel/fs/ext4/ext4.ko.xz: kernel/fs/j.ko.xz\n")),
     defect("GEN-G03", "rhel", write(f"/boot/initramfs-{rhel.KERNEL}.img",
                                     initramfs(rhel.KERNEL, "virtio_blk", "virtio_pci", maker="dracut"))),
     defect("GEN-G03", "suse", write(f"/boot/initrd-{suse.KERNEL}", initramfs(suse.KERNEL, "vmw_pvscsi", "sd_mod",
@@ -101,6 +102,7 @@ CASES = [
            edit(f"/usr/lib/modules/{suse.KERNEL}/modules.builtin",
                 lambda text: text + "".join(f"kernel/drivers/{name.replace('_', '-')}.ko\n" for name in DRIVERS))),
     benign("GEN-G03", "alpine", write("/boot/vmlinuz-virt", bzimage(alpine.KERNEL))),
+    benign("GEN-G03", "suse", write(f"/boot/vmlinux-{suse.KERNEL}.gz", b"\x1f\x8b")),
     benign("GEN-G03", "debian", folder("/usr/lib/modules/5.10.0-20-amd64/updates")),
     # GEN-G04: a generic initramfs
     defect("GEN-G04", "debian", replace("/etc/initramfs-tools/initramfs.conf", "MODULES=most", "MODULES=dep")),

@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.boot_files import initramfs
-from tests.rule_images import Case, append, benign, cases, defect, prove, replace, write
+from tests.rule_images import Case, Change, append, benign, cases, defect, link, prove, replace, write
 from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry
 from tests.trees import debian
 from tests.trees.common import DRIVERS, ROOT_UUID
 
 FSTAB = "/etc/fstab"
 NEXT = "/etc/default/grub"
+
+
+def unit(name: str, text: str) -> list[Change]:
+    """A unit of systemd that is started at boot."""
+    path = f"/etc/systemd/system/{name}"
+    return [write(path, text), link(f"/etc/systemd/system/multi-user.target.wants/{name}", path)]
+
 
 CASES = [
     # GEN-G06: devices needed at boot
@@ -31,6 +38,10 @@ CASES = [
     defect("GEN-G06", "rhel", replace(BLS, f"root=UUID={ROOT_UUID}", "root=PARTUUID=00000000-01")),
     defect("GEN-G06", "suse", replace(FSTAB, f"UUID={ROOT_UUID}", "/dev/disk/by-path/pci-0000:00:04.0-part1")),
     defect("GEN-G06", "alpine", replace("/boot/extlinux.conf", f"root=UUID={ROOT_UUID}", "root=/dev/vda3")),
+    defect("GEN-G06", "rhel", replace(BLS, " ro ", " ro rd.lvm.lv=rl/root ")),
+    defect("GEN-G06", "debian", *unit("data.mount", f"[Mount]\nWhat=/dev/disk/by-uuid/{OTHER}\nWhere=/data\n")),
+    benign("GEN-G06", "debian", write("/etc/systemd/system/old.mount", f"[Mount]\nWhat=UUID={OTHER}\nWhere=/old\n"),
+           append(FSTAB, f"UUID={OTHER} /auto ext4 x-systemd.automount 0 2\n")),
     benign("GEN-G06", "debian", append(FSTAB, f"# UUID={OTHER} /old ext4 defaults 0 2\nUUID={OTHER} /d xfs nofail\n"
                                               f"tmpfs /tmp tmpfs defaults 0 0\nUUID={OTHER} none swap sw,nofail 0 0\n"
                                               "/dev/vdb /x ext4 noauto 0 0\n")),
