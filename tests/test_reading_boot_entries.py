@@ -10,7 +10,7 @@ from factory.inspection import Unreadable
 from factory.partitions import FileSystem, Partition
 from factory.reading import boot_entries, grub_script
 from factory.reading.boot_entries import BootEntries, BootEntry
-from tests.guest_tree import Content, Tree, link, plant
+from tests.guest_tree import Content, Tree, folder, link, plant
 
 ROOT = "11111111-2222-3333-4444-555555555555"
 BOOT = "99999999-2222-3333-4444-555555555555"
@@ -225,3 +225,25 @@ def test_words_of_a_script() -> None:
     (command,) = grub_script.parse("linux /vmlinuz \"a $b c\"'d'e\\ f # comment\n")
     assert isinstance(command, grub_script.Command)
     assert ["".join(part.text for part in word.parts) for word in command.words] == ["linux", "/vmlinuz", "a b cde f"]
+
+
+def test_a_partition_of_its_own_for_boot(tmp_path: Path) -> None:
+    boot: dict[str, Content] = {
+        "/grub2/grub.cfg": f"search --fs-uuid --set=root {BOOT}\nsearch --fs-uuid --set=boot {BOOT}\nblscfg\n",
+        "/loader/entries/x.conf": "linux /vmlinuz-6.1\ninitrd /initramfs-6.1.img\noptions root=UUID=1\n",
+        "/vmlinuz-6.1": "k",
+        "/initramfs-6.1.img": "i",
+    }
+    plant(tmp_path / "root", {"/etc/fstab": "", "/boot": folder()})
+    tree = Tree(tmp_path / "root", p2=plant(tmp_path / "boot", boot))
+    parts = (
+        Partition(1, 0, 0, "", "", "", FileSystem("xfs", "", ROOT)),
+        Partition(2, 0, 0, "", "", "", FileSystem("ext4", "", BOOT)),
+    )
+    object.__setattr__(tree._facts, "partitions", parts)
+    tree._facts.mounts["/boot"] = 2
+    found = boot_entries.read(tree)
+    assert [(each.path, each.kernel.path, each.kernel.there, each.initrds[0].there) for each in found.entries] == [
+        ("/boot/loader/entries/x.conf", "/boot/vmlinuz-6.1", True, True)
+    ]
+    assert found.files[0] == "/boot/grub2/grub.cfg" and not found.missing
