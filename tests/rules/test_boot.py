@@ -154,7 +154,7 @@ CASES = [
            write(f"/usr/lib/modules/{OLD}/modules.dep", ""), related=("GEN-G03",)),
     benign("BT16", "debian", *kernel(OLD, *DRIVERS), append(GRUB, entry(OLD))),
     # BT17: the state
-    defect("BT17", "debian", write("/etc/nologin", "maintenance\n")),
+    defect("BT17", "debian", write("/etc/nologin", "maintenance\n"), related=("GEN-G19",)),
     defect("BT17", "rhel", write("/.unconfigured", "")),
     defect("BT17", "debian", link("/etc/systemd/system/default.target", "/usr/lib/systemd/system/rescue.target"),
            write("/usr/lib/systemd/system/rescue.target", "[Unit]\n"),
