@@ -107,7 +107,6 @@ CASES = [
     defect("DL06", "debian", write("/home/debian/work/core.bash.1234", CORE)),
     defect("DL06", "debian", write("/core.815", CORE)),
     defect("DL06", "rhel", write("/var/lib/systemd/coredump/core.bash.0.1.zst", b"(\xb5/\xfd"), related=("ID06",)),
-           related=("ID06",)),
     defect("DL06", "rhel", write("/var/crash/127.0.0.1-2024/vmcore", "x")),
     defect("DL06", "suse", write("/opt/app/hs_err_pid42.log", "x")),
     benign("DL06", "debian", write("/root/core", "a file about apples\n"), write("/home/debian/core/main.py", "x"),
