@@ -1,7 +1,7 @@
 """Crash data: no dump of a program's or a kernel's memory, and no report that may hold one.
 
-Folders that crash tools write to must be empty. A file named like a core dump counts where programs work (homes, data)
-when its content is one: ELF of the type "core".
+*folders* that crash tools write to must be empty. Anywhere else a file named like a core dump counts when its content
+is one: ELF of the type "core".
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.inspection import Image
-from factory.inspection_answers import FileStat
 from factory.leftovers import size
+from factory.reading import own_files
 
 _NAMES = re.compile(r"core|core[.-].+|.+\.core|vgcore\..+")
 _REPORTS = re.compile(r"hs_err_pid\d+\.log|java_pid\d+\.hprof|.+\.heapsnapshot|.+_\d+\.crash|.+\.dmp")
@@ -29,14 +29,15 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             seen += 1
             if found.kind == "file" and found.size and path.rpartition("/")[2] not in _IGNORED:
                 yield Problem(path, f"{path}: {size(found)} of crash data")
-    for folder in rule.parameters["searched"]:
-        for path, found in _files(image, folder):
-            seen += 1
-            name = path.rpartition("/")[2]
-            if _NAMES.fullmatch(name) and is_core(image, path):
-                yield Problem(path, f"{path}: the memory of a program ({size(found)})")
-            elif _REPORTS.fullmatch(name):
-                yield Problem(path, f"{path}: a crash report ({size(found)})")
+    for path, found in looked.know(own_files.read):
+        seen += 1
+        name = path.rpartition("/")[2]
+        if any(path.startswith(f"{folder}/") for folder in rule.parameters["folders"]):
+            continue
+        if _NAMES.fullmatch(name) and is_core(image, path):
+            yield Problem(path, f"{path}: the memory of a program ({size(found)})")
+        elif _REPORTS.fullmatch(name):
+            yield Problem(path, f"{path}: a crash report ({size(found)})")
     yield Note(f"{seen} files, none of them crash data")
 
 
@@ -47,11 +48,3 @@ def is_core(image: Image, path: str) -> bool:
         return False
     order = ">" if head[5] == 2 else "<"
     return int(struct.unpack_from(f"{order}H", head, 16)[0]) == _CORE
-
-
-def _files(image: Image, folder: str) -> Iterator[tuple[str, FileStat]]:
-    if folder == "/":
-        # The directory itself only: programs without one of their own leave their cores here.
-        yield from ((f"/{name}", found) for name, found in image.scan("/") if found.kind == "file" and found.size)
-        return
-    yield from ((path, found) for path, found in image.walk(folder) if found.kind == "file" and found.size)

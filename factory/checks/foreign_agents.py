@@ -1,7 +1,8 @@
 """Agents of other clouds: none is installed, as a package, as a snap or by hand.
 
-*agents* has, for each origin, the names of packages and snaps (patterns) and the paths of files; the origins in
-*own* are the target's, and welcome.
+*agents* has, for each origin, the names of packages and snaps (patterns), the paths of files that run, and those of
+traces, such as settings that a removed package left: these are only a warning. The origins in *own* are the target's,
+and welcome.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         # What a package of its own has put there was told with it.
         if not names:
             for pattern in agents.get("files", ()):
-                for path in looked.image.glob(pattern):
-                    yield Problem(path, f"{path}: {origin}")
+                yield from (Problem(path, f"{path}: {origin}") for path in looked.image.glob(pattern))
+            for pattern in agents.get("traces", ()):
+                yield from (Problem(path, f"{path}: {origin}", warn=True) for path in looked.image.glob(pattern))
         told += len(names)
     yield Note(f"{len(found.installed)} packages and {len(found.snaps)} snaps, none of them such an agent")
 

@@ -161,6 +161,6 @@ def _header(blob: bytes) -> tuple[str, str]:
             tag, _, offset, _ = struct.unpack_from(">IIII", blob, 8 + 16 * index)
             if tag in (_NAME, _VERSION, _RELEASE):
                 values[tag] = data[offset : data.index(b"\0", offset)].decode("utf-8", "replace")
-        return values[_NAME], f"{values[_VERSION]}-{values[_RELEASE]}"
+        return values[_NAME], "-".join(values[tag] for tag in (_VERSION, _RELEASE) if tag in values)
     except (struct.error, ValueError, KeyError):
         raise Unreadable("the database of rpm holds something that is no package") from None

@@ -27,6 +27,7 @@ CASES = [
     defect("GEN-G37", "debian", write("/var/lib/snapd/snaps/amazon-ssm-agent_7993.snap", "hsqs")),
     defect("GEN-G37", "debian", write("/opt/digitalocean/droplet-agent", "x"), related=("ID26",)),
     defect("GEN-G37", "debian", write("/etc/systemd/system/google-guest-agent.service", "[Service]\nExecStart=/x\n")),
+    defect("GEN-G37", "debian", write("/etc/waagent.conf", "Provisioning.Agent=auto\n")),
     defect("GEN-G37", "rhel", write(RPM, rpm_sqlite("bash", AGENT, "WALinuxAgent"))),
     defect("GEN-G37", "rhel", write(RPM, rpm_sqlite("bash", AGENT, "oracle-cloud-agent"))),
     defect("GEN-G37", "suse", write(NDB, rpm_ndb("bash", AGENT, "python-azure-agent"))),

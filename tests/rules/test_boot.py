@@ -17,6 +17,7 @@ from tests.rule_images import (
     esp,
     folder,
     link,
+    on_disk,
     prove,
     remove,
     replace,
@@ -57,6 +58,13 @@ def kernel(release: str, *drivers: str, modules: tuple[str, ...] = DRIVERS) -> l
 def grubenv(**variables: str) -> bytes:
     text = "# GRUB Environment Block\n" + "".join(f"{name}={value}\n" for name, value in variables.items())
     return text.encode().ljust(1024, b"#")
+
+
+def luks(disk: Path, offset: int) -> None:
+    """An encrypted volume in place of what begins at *offset* of a raw disk."""
+    with disk.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"LUKS\xba\xbe\0\2" + bytes(4000))
 
 
 RECOVERY = f"""menuentry 'x (recovery mode)' {{
@@ -164,6 +172,7 @@ CASES = [
            link("/etc/systemd/system/systemd-networkd-wait-online.service", "/dev/null")),
     # BT18: encryption
     defect("BT18", "debian", write("/etc/crypttab", f"root UUID={ROOT_UUID} none luks\n")),
+    defect("BT18", "debian", on_disk(lambda disk: luks(disk, 1 << 20)), related=("GEN-F09",)),
     benign("BT18", "debian", write("/etc/crypttab", "# <target name> <source device> <key file> <options>\n")),
 ]  # fmt: skip
 STUB = "search.fs_uuid {} root hd0,gpt1\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"

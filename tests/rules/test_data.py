@@ -94,7 +94,7 @@ CASES = [
     defect("GEN-G34", "suse", write("/var/cache/zypp/raw/x", "x")),
     defect("GEN-G34", "alpine", write("/var/cache/apk/APKINDEX.tar.gz", "x")),
     defect("GEN-G34", "debian", write("/root/.cache/pip/x", "x")),
-    benign("GEN-G34", "debian", folder("/var/cache/apt/archives/partial"), write("/var/lib/apt/lists/lock", ""),
+    benign("GEN-G34", "debian", folder("/var/cache/apt/archives/partial"), folder("/tmp/.X11-unix", 0o1777), write("/var/lib/apt/lists/lock", ""),
            write("/var/cache/debconf/templates.dat", "x")),
     # GEN-G46: installers
     defect("GEN-G46", "rhel", write("/root/anaconda-ks.cfg", "rootpw --iscrypted $6$x\n")),
@@ -108,6 +108,7 @@ CASES = [
     defect("DL06", "debian", write("/core.815", CORE)),
     defect("DL06", "rhel", write("/var/lib/systemd/coredump/core.bash.0.1.zst", b"(\xb5/\xfd"), related=("ID06",)),
     defect("DL06", "rhel", write("/var/crash/127.0.0.1-2024/vmcore", "x")),
+    defect("DL06", "alpine", write("/var/lib/app/core.77", CORE)),
     defect("DL06", "suse", write("/opt/app/hs_err_pid42.log", "x")),
     benign("DL06", "debian", write("/root/core", "a file about apples\n"), write("/home/debian/core/main.py", "x"),
            folder("/var/crash"), write("/opt/core", elf())),
