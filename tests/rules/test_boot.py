@@ -172,7 +172,7 @@ CASES = [
            link("/etc/systemd/system/systemd-networkd-wait-online.service", "/dev/null")),
     # BT18: encryption
     defect("BT18", "debian", write("/etc/crypttab", f"root UUID={ROOT_UUID} none luks\n")),
-    defect("BT18", "debian", on_disk(lambda disk: luks(disk, 1 << 20)), related=("GEN-F09",)),
+    defect("BT18", "debian", on_disk(lambda disk: luks(disk, 1 << 20)), related=("GEN-F04", "GEN-G01")),
     benign("BT18", "debian", write("/etc/crypttab", "# <target name> <source device> <key file> <options>\n")),
 ]  # fmt: skip
 STUB = "search.fs_uuid {} root hd0,gpt1\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"

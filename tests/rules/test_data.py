@@ -94,7 +94,8 @@ CASES = [
     defect("GEN-G34", "suse", write("/var/cache/zypp/raw/x", "x")),
     defect("GEN-G34", "alpine", write("/var/cache/apk/APKINDEX.tar.gz", "x")),
     defect("GEN-G34", "debian", write("/root/.cache/pip/x", "x")),
-    benign("GEN-G34", "debian", folder("/var/cache/apt/archives/partial"), folder("/tmp/.X11-unix", 0o1777), write("/var/lib/apt/lists/lock", ""),
+    benign("GEN-G34", "debian", folder("/var/cache/apt/archives/partial"), folder("/tmp/.X11-unix"),
+           write("/var/lib/apt/lists/lock", ""),
            write("/var/cache/debconf/templates.dat", "x")),
     # GEN-G46: installers
     defect("GEN-G46", "rhel", write("/root/anaconda-ks.cfg", "rootpw --iscrypted $6$x\n")),
