@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +20,12 @@ from factory.plan import make_plan
 from factory.publish import Artefact, Unpublished, artefacts, mgc_images, with_build
 from factory.publish.importer import Wishes
 from factory.publish.with_build import Publication
-from tests.command_line import Done, inside, own_places
+from tests.command_line import Done, inside, own_places, program
 from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
 from tests.magalu_cloud import KEY, Cloud
 from tests.object_store import MIB, ObjectStore, artefact, lead_to, running
 from tests.test_manifest import facts
+from tests.test_publish_faults import hold_back_after
 from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
@@ -179,6 +183,23 @@ def test_the_verb_publishes_to_no_cloud_in_particular(
     assert done.stdout.startswith("s3://images/nginx/1.10/")
     assert factory("publish", folder, "--target", "generic").returncode == 0
     assert {Path(key).name for key in sorted(store.keys())} >= {"import.json", "latest.json"}
+
+
+def test_the_verb_interrupted_in_the_middle_ends_with_130_and_leaves_nothing(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path
+) -> None:
+    _, commit = green(tmp_path)
+    folder = commit()
+    gate = hold_back_after(way, 1)
+    argv = program("publish", folder, "--target", "generic", "--expires", "1h")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as running_verb:
+        wait_for(lambda: store.parts() == 1)
+        running_verb.send_signal(signal.SIGTERM)
+        _, said = running_verb.communicate(timeout=60)
+        gate.set()
+    assert running_verb.returncode == 130, said
+    assert "interrupted; everything is cleaned up" in said
+    assert (store.keys(), store.pending()) == ([], [])
 
 
 def test_a_build_that_is_there_already_is_imported_and_a_second_time_skipped(
