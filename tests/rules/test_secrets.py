@@ -81,6 +81,9 @@ SECRETS = [
     defect("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_SECRET=abcdefg\n")),
     defect("GEN-G39", "debian", write("/root/.bashrc", "TOKEN=abcdefg\n")),
     defect("GEN-G39", "rhel", write("/opt/app/session", f"{JWT}\n")),
+    benign(
+        "GEN-G39", "debian", write("/etc/systemd/system/resolve.service", "[Service]\nImportCredential=network.dns\n")
+    ),
     benign("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_TOKEN_FILE=run/x\nTOKEN=$(cat /run/x)\n")),
     defect("GEN-G39", "debian", write("/srv/backup/db", f"eve:$6$saltsalt${'h' * 43}:19000:0:99999:7:::\n")),
     defect("GEN-G39", "debian", write("/var/www/html/wp-config.php", "define('DB_PASSWORD', 'hunter22');\n")),
