@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import gzip
+import io
 import json
 import os
 import random
 import signal
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,7 +29,7 @@ from typing import Any
 
 import yaml
 
-from factory import image_format, manifest, seed, targets
+from factory import archive, image_format, manifest, seed, targets
 from factory.cli.options import settings_of
 from factory.errors import FactoryError
 from factory.plan import make_plan
@@ -185,7 +188,7 @@ KINDS: dict[str, Callable[[random.Random], str]] = {"text": a_text, "tree": a_tr
 def one(number: int, base_seed: str, place: Place) -> str:
     """Run case *number*; its outcome in a word. Raises what should not have come out."""
     chance = random.Random(f"{base_seed}:{number}")
-    kind = chance.choices(["text", "tree", "path", "bytes", "manifest", "target", "image"], [4, 5, 6, 1, 2, 1, 1])[0]
+    kind = chance.choices([*KINDS, "manifest", "target", "image", "archive"], [4, 5, 6, 1, 2, 1, 1, 2])[0]
     with place.watched():
         try:
             if kind == "manifest":
@@ -193,6 +196,8 @@ def one(number: int, base_seed: str, place: Place) -> str:
             if kind == "target":
                 targets.load(chance.choice(HOSTILE))
                 return "target ok"
+            if kind == "archive":
+                return f"archive {_archive(chance, place)}"
             if kind == "image":
                 return f"image {_image(chance, place)}"
             content = KINDS[kind](chance).encode("utf-8", "surrogatepass")
@@ -268,6 +273,33 @@ def _image(chance: random.Random, place: Place) -> str:
     path.write_bytes(bytes(data))
     image_format.detect(path)
     return "ok"
+
+
+def _archive(chance: random.Random, place: Place) -> str:
+    """A tar as a cloud's image comes in, with members that want to be elsewhere."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for _ in range(chance.randint(1, 5)):
+            member = tarfile.TarInfo(chance.choice(["disk.raw", "output.qcow2", archive.METADATA, *HOSTILE]))
+            member.type = chance.choice([tarfile.REGTYPE] * 4 + [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+            member.linkname = chance.choice(HOSTILE)
+            data = chance.choice([b"", b"x" * 100, bytes(100_000), json.dumps({"a": HOSTILE[0]}).encode()])
+            member.size = len(data) if member.isfile() else 0
+            with contextlib.suppress(ValueError, UnicodeError):  # tarfile itself cannot write it
+                tar.addfile(member, io.BytesIO(data) if member.isfile() else None)
+    content = bytearray(packed.getvalue() if chance.random() < 0.5 else gzip.compress(packed.getvalue(), mtime=0))
+    for _ in range(chance.choice([0, 0, 1, 20])):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    path = place.root / chance.choice(["x.oci", "x.tar.gz", "x.ova"])
+    path.write_bytes(bytes(content)[: chance.choice([len(content), len(content) // 2])])
+    with tempfile.TemporaryDirectory(dir=place.root) as folder:
+        found = archive.look_inside(path, Path(folder) if chance.random() < 0.7 else None)
+        outside = [name for name in found.names if name.startswith("/") or ".." in name.split("/")]
+        if outside and not found.faults:
+            raise AssertionError(f"{outside} is no fault")
+        if set(os.listdir(folder)) - {"disk.raw", "disk.qcow2"}:
+            raise AssertionError(f"it wrote {os.listdir(folder)}")
+    return "refused" if found.faults else "ok"
 
 
 def _alarm(_number: int, _frame: FrameType | None) -> None:

@@ -20,7 +20,7 @@ def test_hostile_input_in_short() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "800 cases" in done.stdout and " 0 bad" in done.stdout
     outcomes = dict(line.split(": ") for line in done.stdout.splitlines()[:-1])
-    for kind in ("path", "tree", "text", "image"):
+    for kind in ("path", "tree", "text", "image", "archive"):
         assert int(outcomes[f"{kind} ok"]) > 0, "some are right, so what lies behind is reached"
         assert int(outcomes[f"{kind} refused"]) > 0
 
