@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import __version__, bases, boot_test, cache, disk, manifest, preflight, settings, unchanged
+from factory import __version__, bases, boot_test, cache, disk, layers, manifest, preflight, settings, unchanged
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
-from factory.errors import FactoryError, ImageRefused, UsageError
+from factory.errors import BuildError, FactoryError, ImageRefused, UsageError
 from factory.files import touching
 from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
@@ -154,7 +154,11 @@ def _run(
     image = workspace.partial / plan.image
     with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
         customised = customise(plan, base, workspace, hypervisor, console, policy(plan, options))
-        finish(customised.disk, image, workspace.work, console)
+        try:
+            finish(customised.disk, image, workspace.work, console)
+        except BuildError as error:
+            _distrust(customised.uses, error)
+            raise
         customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
         known = Known(tuple(plan.recipe.checks.allow_users), plan.recipe.requirements.disk or plan.recipe.disk)
@@ -226,6 +230,13 @@ def policy(plan: Plan, options: Options) -> Policy:
             code="usage.no-such-step",
         )
     return Policy(options.cold, options.no_cache, number)
+
+
+def _distrust(uses: Sequence[Use], error: BuildError) -> None:
+    """A guest that went on from a layer left a damaged file system: the layer may be why, so none of them is kept."""
+    if error.code == "build.file-system" and any(use.cache == "hit" for use in uses):
+        layers.forget(cache.Cache(), [use.key for use in uses])
+        error.hint = f"{error.hint.rstrip('.')}. The layers of this build are dropped: build it again"
 
 
 def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> bases.Base:

@@ -133,6 +133,13 @@ def drop(store: cache.Cache, layer: Layer) -> None:
         store.remove(entry)
 
 
+def forget(store: cache.Cache, keys: Sequence[str]) -> None:
+    """Remove the layers of *keys*, as far as they are there."""
+    for entry in store.entries("layer") + store.entries("memory"):
+        if entry.key in keys:
+            store.remove(entry)
+
+
 def facts_of(identity: Identity, *, seed_size: int, lists_at: float, expires: float | None) -> dict[str, Any]:
     """What is written down of a layer."""
     return {"identity": asdict(identity), "seed_size": seed_size, "lists_at": lists_at, "expires": expires}
@@ -279,6 +286,7 @@ __all__ = [
     "drop",
     "facts_of",
     "find",
+    "forget",
     "history_path",
     "keep",
     "read_history",

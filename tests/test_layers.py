@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,21 @@ def test_layers_go_when_the_cache_is_full_however_new(store: cache.Cache, tmp_pa
     newest = [entry for entry in store.entries() if entry.key == "c" * 64]
     store.trim(limit=10, keep=newest)
     assert {entry.folder for entry in store.entries()} == {kept.folder, *(entry.folder for entry in newest)}
+
+
+def test_after_a_damaged_file_system_no_layer_of_the_build_is_trusted(store: cache.Cache, tmp_path: Path) -> None:
+    from factory.build import _distrust
+    from factory.errors import BuildError
+
+    keys = keys_of(tmp_path)
+    for each in (*keys, replace(keys[0], key="f" * 64)):
+        put(store, each.key)
+    uses = choose(store, keys, Policy(), []).uses
+    _distrust(uses, BuildError("another error", code="build.image-corrupt"))
+    assert len(store.entries("layer")) == 8
+    _distrust([replace(use, cache="miss") for use in uses], BuildError("not by a layer", code="build.file-system"))
+    assert len(store.entries("layer")) == 8
+    error = BuildError("the guest's file system was not left clean", hint="See the log", code="build.file-system")
+    _distrust(uses, error)
+    assert [entry.key for entry in store.entries()] == ["f" * 64] * 2
+    assert error.hint == "See the log. The layers of this build are dropped: build it again"
