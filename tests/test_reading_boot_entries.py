@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factory.inspection import Unreadable
 from factory.partitions import FileSystem, Partition
@@ -247,3 +250,9 @@ def test_a_partition_of_its_own_for_boot(tmp_path: Path) -> None:
         ("/boot/loader/entries/x.conf", "/boot/vmlinuz-6.1", True, True)
     ]
     assert found.files[0] == "/boot/grub2/grub.cfg" and not found.missing
+
+
+@given(st.text(alphabet=" \n;{}[]()'\"\\$#=abif", max_size=200), st.sampled_from(["", "menuentry x { ", "if a; then "]))
+def test_any_script_is_parsed_or_refused(text: str, start: str) -> None:
+    with contextlib.suppress(grub_script.ScriptError):
+        grub_script.parse(start + text)

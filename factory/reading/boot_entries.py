@@ -149,13 +149,14 @@ class _Found:
             where = shown(self._image, Place(place.partition, path))
             self._missing.append(Missing(where, line, f"default entry {wanted!r}"))
         for entry in menu.entries:
+            if not entry.kernel:
+                continue
             kernel = self._file(Place(place.partition, entry.kernel))
             initrds = tuple(self._file(Place(place.partition, path)) for path in entry.initrds)
             path = shown(self._image, Place(place.partition, entry.path))
             options = tuple(entry.options)
             made = BootEntry(path, entry.line, "extlinux", entry.label, entry.label, kernel, initrds, options)
-            if entry.kernel:
-                self._add(made, default=entry.label == (default or labels[0]))
+            self._add(made, default=entry.label == (default or labels[0]))
         if menu.entries:
             waits = menu.timeout or (-1.0 if menu.prompt else 0.0)
             self._timeouts["extlinux"] = waits
