@@ -14,7 +14,8 @@ SNAKEOIL = "/etc/ssl/private/ssl-cert-snakeoil.key"
 TOKEN = "ghp_" + "a1B2" * 9
 JWT = ".".join(["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIn0", "dBjftJeZ4CVPmB92K27uhbUJU1p1r"])
 ACCESS = "AKIA" + "Q3EGRIVTZ7XK2LMN"
-WANTS = "/etc/systemd/system/multi-user.target.wants"
+UNITS = "/etc/systemd/system"
+WANTS = f"{UNITS}/multi-user.target.wants"
 
 KEYS = [
     defect("GEN-G28", "debian", write("/root/.ssh/id_rsa", PEM.format("RSA "), 0o600), related=("SH04",)),
@@ -99,6 +100,8 @@ SECRETS = [
     ),
     benign("GEN-G39", "debian", write("/srv/app/.env", "DB_HOST=localhost\nDB_PASSWORD=\nAPI_KEY=${KEY}\n")),
     benign("GEN-G39", "debian", write("/root/.gitconfig", "[user]\nname = x\n[credential]\nhelper = store\n")),
+    defect("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nEnvironment=A=1 API_TOKEN=abcdefg\n")),
+    benign("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nImportCredential=network.dns\n")),
     benign("GEN-G39", "debian", write("/etc/environment", 'PATH="/usr/bin"\n'), write("/etc/deploy-token.d", "")),
     benign(
         "GEN-G39", "debian", write("/usr/share/x/.npmrc", "_authToken=abcdef\n"), write("/root/.pgpass", "#h:1:d:u:p\n")
