@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from factory.archive import Archive
     from factory.image_file import ImageFile
 
-__all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run"]
+__all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run", "without_line"]
 
 PROBLEMS = 50  # of one rule that are told one by one
 EVIDENCE = 2000  # characters
@@ -42,11 +42,13 @@ class Problem:
     """One thing that is wrong. *subject* is a path of the guest or ``image``; *evidence* the very path and line.
 
     Of a secret the evidence is path, line number, kind and length, never the value. *warn* makes it only a warning.
+    *fix* is the command that mends this one, where it is not the rule's; "" when there is none.
     """
 
     subject: str
     evidence: str
     warn: bool = False
+    fix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Note:
     """What was seen when nothing is wrong."""
 
     evidence: str
+
+
+def without_line(path: str, line: int) -> str:
+    """The command that empties a line of a file; the numbers of the others stay, so several may follow each other."""
+    return f"sed -i '{line}s/.*//' {shlex.quote(path)}"
 
 
 class NotApplicable(Exception):
@@ -180,7 +187,7 @@ def _applied(rule: Rule, looked: Looked) -> list[Finding]:
 def _broken(rule: Rule, problem: Problem) -> Finding:
     severity: Severity = "warn" if problem.warn and rule.severity == "error" else rule.severity
     status: Status = "fail" if severity == "error" else "warn"
-    return _finding(rule, status, problem.subject, problem.evidence, severity)
+    return _finding(rule, status, problem.subject, problem.evidence, severity, problem.fix)
 
 
 def unseen(rule: Rule | None, why: str) -> Finding:
@@ -194,8 +201,16 @@ def unseen(rule: Rule | None, why: str) -> Finding:
     return _finding(rule, "fail", "image", evidence, "error")
 
 
-def _finding(rule: Rule, status: Status, subject: str, evidence: str, severity: Severity | None = None) -> Finding:
+def _finding(
+    rule: Rule,
+    status: Status,
+    subject: str,
+    evidence: str,
+    severity: Severity | None = None,
+    fix: str | None = None,
+) -> Finding:
     broken = status in ("warn", "fail")
+    fix = rule.fix.replace("{subject}", shlex.quote(subject)) if fix is None else fix
     return Finding(
         rule=rule.id,
         status=status,
@@ -203,7 +218,7 @@ def _finding(rule: Rule, status: Status, subject: str, evidence: str, severity: 
         subject=escape(subject),
         evidence=_clean(evidence),
         why=rule.why,
-        fix=rule.fix.replace("{subject}", shlex.quote(subject)) if broken else "",
+        fix=fix if broken else "",
         source=rule.source,
     )
 

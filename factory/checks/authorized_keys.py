@@ -42,7 +42,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             if line.value in ("none", "") or line.words[0] in rule.parameters.get("commands", []):
                 continue
             if keyword != "TrustedUserCAKeys" or any(_keys(image, line.words[0])):
-                yield Problem(line.path, line.evidence)
+                yield Problem(line.path, line.evidence, fix=line.removed)
     for line in ssh.deciding("HostbasedAuthentication"):
         if line.value == "yes":
             for path, found in matching(image, "/etc/ssh/shosts.equiv", "/etc/hosts.equiv"):

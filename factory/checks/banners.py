@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching, text
 
 _FILES = (
@@ -29,7 +29,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 continue
             for number, line in enumerate((text(looked.image, path) or "").splitlines(), 1):
                 if address := next(filter(_private, _ADDRESS.findall(line)), ""):
-                    yield Problem(path, f"{path}:{number}: the address {address}")
+                    yield Problem(path, f"{path}:{number}: the address {address}", fix=without_line(path, number))
 
 
 def _private(word: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import text
 from factory.reading import host_names
 
@@ -32,4 +32,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         for number, line in enumerate((text(looked.image, path) or "").splitlines(), 1):
             found = re.search(expression, line)
             if found and not usual(found[1]):
-                yield Problem(path, f"{path}:{number}: {line.strip()}")
+                fix = None if expression == _NAME else without_line(path, number)
+                yield Problem(path, f"{path}:{number}: {line.strip()}", fix=fix)

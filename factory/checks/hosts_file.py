@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.checks.build_host_traces import CLOUD_NAMES
 from factory.leftovers import text
 from factory.reading import host_names
@@ -31,6 +31,6 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         own = address.is_loopback or address.is_multicast or address.is_unspecified
         other = [name for name in words[1:] if not usual(name)]
         if not own and str(address) not in ("fe00::", "255.255.255.255"):
-            yield Problem(HOSTS, f"{told} (an address of the build's network)")
+            yield Problem(HOSTS, f"{told} (an address of the build's network)", fix=without_line(HOSTS, number))
         elif other:
-            yield Problem(HOSTS, f"{told} (the host name {other[0]})")
+            yield Problem(HOSTS, f"{told} (the host name {other[0]})", fix=without_line(HOSTS, number))

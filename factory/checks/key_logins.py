@@ -31,10 +31,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     addresses = [line for line in ssh.each("ListenAddress") if line.words]
     if addresses and not any(_host(line.words[0]) in _ANY for line in addresses):
         for line in addresses:
-            yield Problem(line.path, f"{line.evidence}: sshd does not listen on an address that a machine will have")
+            yield Problem(line.path, f"{line.evidence}: no address that a machine will have", fix=line.removed)
     for line in ssh.each("Port"):
         if line.words and line.words[0] != "22":
-            yield Problem(line.path, f"{line.evidence}: not the port that clouds open", warn=True)
+            yield Problem(line.path, f"{line.evidence}: not the port that clouds open", True, line.removed)
     account = looked.know(accounts.read).named(name)
     if account and not account.login_shell:
         yield Problem(name, f"{account.place}: {name} has the shell {account.shell}, which lets nobody in")
@@ -44,7 +44,7 @@ def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) 
     for line in ssh.deciding(keyword):
         about = line.about(user)
         if about is not False and wrong(line):
-            yield Problem(line.path, line.evidence, warn=about is None)
+            yield Problem(line.path, line.evidence, about is None, line.removed)
         if about and line.match is not None:
             return
 
@@ -65,11 +65,11 @@ def _listed(ssh: Sshd, user: str, groups: Sequence[str]) -> Iterator[Problem]:
         lines = ssh.each(keyword)
         words = [word.partition("@")[0] for line in lines for word in line.words]
         if words and not any(sshd.listed(name, words) for name in names):
-            yield Problem(lines[0].path, f"{lines[0].evidence}: {user} is not among them")
+            yield Problem(lines[0].path, f"{lines[0].evidence}: {user} is not among them", fix=lines[0].removed)
     for keyword, names in (("DenyUsers", [user]), ("DenyGroups", groups)):
         for line in ssh.each(keyword):
             if any(sshd.listed(name, [word for word in line.words if "@" not in word]) for name in names):
-                yield Problem(line.path, f"{line.evidence}: {user} is among them")
+                yield Problem(line.path, f"{line.evidence}: {user} is among them", fix=line.removed)
 
 
 def _host(address: str) -> str:

@@ -3,7 +3,7 @@
 Parameters: ``files`` and ``homes`` (below every home) map glob patterns to what the file is; ``empty`` lists those of
 which an empty file counts, ``warn`` those of which a file is only a warning. ``lines`` is a list: each line that the
 expression ``matches`` fits, in its ``files`` and ``homes`` and in files named as in ``anywhere`` (in the image's own
-folders), is a problem, named by the group that fits. Lines are told by number and length, never by content.
+folders), is a problem, named by the group that fits and mended by ``fix``. Lines are told by number and length only.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import blank, matching, size
 from factory.reading import homes, own_files
 
@@ -51,11 +51,11 @@ def problems(looked: Looked, rule: Rule) -> Iterator[Problem]:
             wanted_name = re.compile(translate(name))
             paths += [path for path, _ in looked.know(own_files.read) if wanted_name.match(path.rpartition("/")[2])]
         for path in dict.fromkeys(paths):
-            yield from _lines(image, path, lines["matches"], warn=lines.get("warn", "") == "true")
+            yield from _lines(image, path, lines)
 
 
-def _lines(image: Image, path: str, expression: str, *, warn: bool) -> Iterator[Problem]:
-    wanted = re.compile(expression, re.IGNORECASE)
+def _lines(image: Image, path: str, lines: dict[str, Any]) -> Iterator[Problem]:
+    wanted = re.compile(lines["matches"], re.IGNORECASE)
     target = image.stat(path, follow=True)
     if target is None or target.kind != "file":
         return
@@ -63,7 +63,8 @@ def _lines(image: Image, path: str, expression: str, *, warn: bool) -> Iterator[
     for number, line in enumerate(content.splitlines(), 1):
         if match := wanted.search(line):
             what = next((name for name, value in match.groupdict().items() if value), "setting").replace("_", " ")
-            yield Problem(path, f"{path}:{number}: a {what} in a line of {len(line)} characters", warn=warn)
+            told = f"{path}:{number}: a {what} in a line of {len(line)} characters"
+            yield Problem(path, told, fix=lines.get("fix") or without_line(path, number))
 
 
 def _counts(image: Image, path: str, found: FileStat, empty: bool) -> bool:

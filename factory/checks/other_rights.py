@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching, text
 from factory.reading import accounts
 
@@ -36,13 +36,13 @@ def _doas(looked: Looked, known: accounts.Accounts, path: str, number: int, word
     if not words or words[0] != "permit":
         return
     who = next((word for word in words[1:] if word not in ("nopass", "persist", "keepenv", "nolog")), "")
-    told = f"{path}:{number}: {' '.join(words)}"
+    told, fix = f"{path}:{number}: {' '.join(words)}", without_line(path, number)
     if who.startswith(":"):
         if "nopass" in words:
-            yield Problem(path, f"{told} (a group)", warn=True)
+            yield Problem(path, f"{told} (a group)", True, fix)
     elif who != "root":
         account = known.named(who)
         if account is None:
-            yield Problem(path, f"{told} (no such user)")
+            yield Problem(path, f"{told} (no such user)", fix=fix)
         elif {account.name, str(account.uid)}.isdisjoint(looked.allow_users):
-            yield Problem(path, f"{told} (a user whom nobody allowed)", warn=not known.human(account))
+            yield Problem(path, f"{told} (a user whom nobody allowed)", not known.human(account), fix)

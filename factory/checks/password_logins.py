@@ -28,14 +28,17 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     passwords = list(_passwords(ssh, later, usable))
     yield from passwords
     if later in _TRUE:
-        yield Problem("/etc/cloud/cloud.cfg", f"ssh_pwauth: {later}: cloud-init turns passwords on at the first boot")
+        told = f"ssh_pwauth: {later}: cloud-init turns passwords on at the first boot"
+        yield Problem(
+            "/etc/cloud/cloud.cfg", told, fix="echo 'ssh_pwauth: false' >/etc/cloud/cloud.cfg.d/99-pwauth.cfg"
+        )
     yield from _keyboard(ssh, usable)
     for line in ssh.deciding("PermitEmptyPasswords"):
         if line.value == "yes":
-            yield Problem(line.path, line.evidence, warn=not passwords)
+            yield Problem(line.path, line.evidence, not passwords, line.removed)
     for line in ssh.deciding(ROOT):
         if line.value == "yes" and line.about("root") is not False:
-            yield Problem(line.path, line.evidence, warn=not passwords)
+            yield Problem(line.path, line.evidence, not passwords, line.removed)
 
 
 def _passwords(ssh: Sshd, later: str, usable: list[str]) -> Iterator[Problem]:
@@ -47,7 +50,7 @@ def _passwords(ssh: Sshd, later: str, usable: list[str]) -> Iterator[Problem]:
         yield Problem(first.path, first.evidence)
     for line in ssh.matched(PASSWORD):
         if line.value == "yes":
-            yield Problem(line.path, line.evidence)
+            yield Problem(line.path, line.evidence, fix=line.removed)
 
 
 def _replaced(line: Line) -> bool:

@@ -6,9 +6,10 @@ Accounts that the recipe allows may have one, which is a warning: it is the same
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching, text
 from factory.reading import accounts
 
@@ -29,18 +30,22 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         # Lines that do not count, as those of a deleted account or a repeated one, are leaks all the same.
         stray = fields[0] in seen or fields[0] not in known.names
         if stray and accounts.kind(fields[1]) in ("usable", "kept"):
-            yield Problem(fields[0], f"{place}: a password in a line that does not count")
+            fix = without_line(accounts.SHADOW, int(place.rpartition(":")[2]))
+            yield Problem(fields[0], f"{place}: a password in a line that does not count", fix=fix)
         seen.add(fields[0])
     for group in known.groups:
         if accounts.kind(group.password) in ("usable", "kept"):
-            yield Problem(group.name, f"{group.place}: the group {group.name} has a password")
+            told = f"{group.place}: the group {group.name} has a password"
+            yield Problem(group.name, told, fix=f"gpasswd -r {shlex.quote(group.name)}")
     for path, _ in matching(looked.image, "/etc/userdb/*.user*"):
         if re.search(r'"hashedPassword"\s*:\s*\[\s*"[$]', text(looked.image, path) or ""):
-            yield Problem(path, f"{path}: a password in a user record")
+            yield Problem(path, f"{path}: a password in a user record", fix=f"rm -f {shlex.quote(path)}")
     pointing = [account.name for account in known.all if account.password_place == accounts.SHADOW]
     if pointing and not looked.image.exists(accounts.SHADOW):
-        yield Problem(accounts.SHADOW, f"{accounts.SHADOW} is not there, so nobody can log in, by a key either")
+        yield Problem(
+            accounts.SHADOW, f"{accounts.SHADOW} is not there, so nobody can log in, by a key either", fix="pwconv"
+        )
     if known.all:
         yield Note(f"{len(known.all)} accounts, all locked")
     else:
-        yield Problem("/etc/passwd", "/etc/passwd has no account")
+        yield Problem(accounts.PASSWD, f"{accounts.PASSWD} has no account", fix="")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.checks.leftover_files import problems
 from factory.reading import secrets
 
@@ -20,4 +20,4 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield problem
     for secret in looked.know(secrets.read):
         if not secret.key and secret.path not in seen:
-            yield Problem(secret.path, secret.evidence)
+            yield Problem(secret.path, secret.evidence, fix=without_line(secret.path, secret.line))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_line
 from factory.reading import accounts, sudoers
 
 
@@ -22,23 +22,27 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     groups = {group.name for group in known.groups} | {f"#{group.gid}" for group in known.groups}
     for grant in rules.grants:
         who = grant.who
+        # A file of its own goes as a whole.
+        fix = without_line(grant.path, grant.line) if grant.path in sudoers.MAIN else None
         if who.startswith("%"):
             if grant.no_password and who[1:] not in rule.parameters.get("groups", []):
                 there = "" if who[1:] in groups else ", which is not there"
-                yield Problem(grant.path, f"{grant.evidence} (a group{there})", warn=True)
+                yield Problem(grant.path, f"{grant.evidence} (a group{there})", True, fix)
         elif who == "ALL":
             if grant.no_password:
-                yield Problem(grant.path, f"{grant.evidence} (everybody, without a password)")
+                yield Problem(grant.path, f"{grant.evidence} (everybody, without a password)", fix=fix)
         elif who != "root" and who != "#0" and not who.startswith("+"):
             name = numbers.get(who[1:], "") if who.startswith("#") else who
             account = known.named(name)
             if account is None:
-                yield Problem(grant.path, f"{grant.evidence} (no such user)")
+                yield Problem(grant.path, f"{grant.evidence} (no such user)", fix=fix)
             elif {account.name, str(account.uid)}.isdisjoint(looked.allow_users) and (
                 known.human(account) or grant.everything
             ):
-                yield Problem(grant.path, f"{grant.evidence} (a user whom nobody allowed)")
+                yield Problem(grant.path, f"{grant.evidence} (a user whom nobody allowed)", fix=fix)
     for line, evidence in rules.defaults:
         words = re.split(r"[\s,]+", line)
         if "targetpw" in words or "rootpw" in words:
-            yield Problem(evidence.partition(":")[0], f"{evidence} (asks for the password of root)", warn=True)
+            path, number = evidence.split(":")[:2]
+            told = f"{evidence} (asks for the password of root)"
+            yield Problem(path, told, True, without_line(path, int(number)))

@@ -56,6 +56,11 @@ class Line:
         """Where it stands and what it says."""
         return f"{self.path}:{self.number}: {self.raw}" + (f" (Match {' '.join(self.match)})" if self.match else "")
 
+    @property
+    def removed(self) -> str:
+        """The command that takes the line out; "" for an option on the command line."""
+        return f"sed -i '{self.number}s/.*//' {shlex.quote(self.path)}" if self.path.startswith("/") else ""
+
     def about(self, user: str) -> bool | None:
         """Whether the Match block is about connections of *user*; None when more than the user decides."""
         if self.match is None or [word.lower() for word in self.match] == ["all"]:
