@@ -17,7 +17,7 @@ def finish(overlay: Path, image: Path, work: Path, console: Console) -> None:
     raw = work / "finish.raw"
     with console.stage("shrink") as stage:
         disk.convert(overlay, "qcow2", raw, "raw", stage=stage)
-        wiped = sum(_clean(raw, partition.start) for partition in ext4.ext4_partitions(raw))
+        wiped = sum(clean(raw, partition.start) for partition in ext4.ext4_partitions(raw))
         stage.note(f"{wiped / 1e6:.0f} MB of old blocks wiped")
     with console.stage("convert") as stage:
         disk.convert(raw, "raw", image, "qcow2", compress=True, stage=stage)
@@ -33,7 +33,7 @@ def finish(overlay: Path, image: Path, work: Path, console: Console) -> None:
         stage.note(f"{image.stat().st_size / 1e6:.0f} MB")
 
 
-def _clean(raw: Path, offset: int) -> int:
+def clean(raw: Path, offset: int) -> int:
     """Wipe what deleted files left in the ext4 at *offset* (bytes); returns how many bytes became holes."""
     faults = ext4.check_filesystem(raw, offset)
     if faults:

@@ -211,3 +211,38 @@ def test_every_report_is_an_option() -> None:
     from factory.cli.check import Format
 
     assert report.names() == sorted(Format)
+
+
+# -- repair
+
+
+@pytest.mark.real
+def test_a_repaired_copy_passes_and_the_original_stays(factory: Factory, tmp_path: Path) -> None:
+    key = write("/etc/ssh/ssh_host_ed25519_key", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0LXRoaW5n\n", 0o600)
+    grown = rule_images.on_disk(lambda path: os.truncate(path, path.stat().st_size + (1 << 20)))
+    path = rule_images.make(tmp_path / "bad.img", "debian", key, grown, rule_images.converted("vmdk"))
+    before = disk.sha256(path)
+    done = factory("check", path)
+    assert done.returncode == 5
+    assert all(rule in done.stdout for rule in ("GEN-F08", "GEN-G29", "MGC-F01"))
+    done = factory("check", "--fix", path, "--output", tmp_path / "new.qcow2")
+    assert done.returncode == 0, done.stdout
+    assert "removed /etc/ssh/ssh_host_ed25519_key" in done.stderr
+    assert disk.sha256(path) == before
+    disk.convert(tmp_path / "new.qcow2", "qcow2", tmp_path / "new.raw", "raw")
+    assert b"c2VjcmV0LXRoaW5n" not in (tmp_path / "new.raw").read_bytes()
+    assert list(settings.state_dir().iterdir()) == []
+
+
+@pytest.mark.real
+def test_a_repair_never_writes_over_a_file_or_follows_an_unsafe_image(factory: Factory, good: Path) -> None:
+    assert factory("check", "--fix", good).returncode == 2
+    assert factory("check", "--fix", good, "--output", good).returncode == 2
+    unsafe = good.with_name("unsafe.qcow2")
+    data = bytearray(good.read_bytes())
+    data[8:20] = (200).to_bytes(8, "big") + (4).to_bytes(4, "big")  # a backing file's name
+    unsafe.write_bytes(data)
+    done = factory("check", "--fix", unsafe, "--output", good.with_name("new.qcow2"))
+    assert done.returncode == 5
+    assert "cannot be repaired offline" in done.stderr
+    assert not good.with_name("new.qcow2").exists()

@@ -42,6 +42,8 @@ def check(
     explain: Annotated[
         str, typer.Option("--explain", metavar="RULE", help="Say what a rule wants, and why; all: list them.")
     ] = "",
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what can be, in a copy; needs --output.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", metavar="NEW", help="The repaired copy.")] = None,
 ) -> None:
     """Check an image offline against a cloud's rules; it is only read, never booted."""
     from factory import targets
@@ -59,7 +61,20 @@ def check(
         return
     ignored = _ignored(ignore, rules)
     path = _file(image)
+    if fix != (output is not None):
+        raise UsageError(
+            "--fix and --output belong together",
+            hint="Write 'factory check --fix IMAGE --output NEW'; the image itself is never changed",
+            code="usage.output",
+        )
     document, failure = _checked(path, wanted, ignored, allow_user)
+    if output is not None and failure is None:
+        from factory.fixing import fix as repair
+
+        for line in repair(path, wanted[0], document.findings, output):
+            typer.echo(line, err=True)
+        path = output
+        document, failure = _checked(path, wanted, ignored, allow_user)
     from factory import report as reports
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
