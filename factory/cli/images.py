@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -33,3 +34,38 @@ def images_show(build: str, output: Output = Path("out")) -> None:
     from factory.manifest import text
 
     typer.echo(text(images.show(build, output)), nl=False)
+
+
+@images_app.command("prune")
+def images_prune(
+    recipes: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE...]", help="Only of these.")] = None,
+    keep: Annotated[int, typer.Option("--keep", min=0, metavar="N", help="So many of each recipe stay.")] = 3,
+    older_than: Annotated[str, typer.Option("--older-than", metavar="30d", help="Younger ones stay too.")] = "0s",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    output: Output = Path("out"),
+    as_json: AsJson = False,
+) -> None:
+    """Remove old builds and print their folders; the newest of each recipe, and its latest, stay."""
+    from factory import pruning, settings
+    from factory.errors import UsageError
+    from factory.units import parse_duration
+
+    try:
+        seconds = parse_duration(older_than)
+    except ValueError as error:
+        raise UsageError(f"--older-than {older_than!r} {error}", code="usage.command-line") from None
+    old = pruning.old_builds(output, settings.state_dir(), recipes=recipes or (), keep=keep, seconds=seconds)
+    if not dry_run:
+        pruning.remove(old)
+    if as_json:
+        removed = [{"directory": str(each.folder), "bytes": each.size} for each in old]
+        typer.echo(json.dumps({"schema": 1, "removed": removed, "dry_run": dry_run}, indent=2))
+        return
+    for each in old:
+        typer.echo(each.folder)
+    size = sum(each.size for each in old) / 1e6
+    done = "would be removed" if dry_run else "removed"
+    typer.echo(
+        f"{len(old)} build{'' if len(old) == 1 else 's'} {done}, {size:.0f} MB." if old else "Nothing to remove.",
+        err=True,
+    )
