@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
-from factory.reading import iptables, nftables
+from factory.reading import firewalld, iptables, nftables
+from tests.guest_tree import Tree, plant
 
 HEAD = "*filter\n:INPUT {} [0:0]\n"
 
@@ -131,3 +135,27 @@ def test_commands_of_nftables() -> None:
 @pytest.mark.parametrize("text", ["table", "table inet t {", "chain {{{", "}}}", 'log prefix "', "define x", "a \\"])
 def test_broken_files_of_nftables_end(text: str) -> None:
     assert by_nftables(text) == ""
+
+
+def test_hostile_rules_end_soon() -> None:
+    started = time.monotonic()
+    jumps = [f"-A c{n} -j c{n + 1}" for n in range(100) for _ in range(10)]
+    assert by_iptables("\n".join([HEAD.format("ACCEPT"), "-A INPUT -j c0", *jumps])) == ""
+    assert by_iptables(HEAD.format("ACCEPT") + "-A INPUT " + "-m x " * 200_000) == ""
+    chains = "".join(f"chain c{n} {{ {f'jump c{n + 1}; ' * 10} }}\n" for n in range(100))
+    hook = "type filter hook input priority 0; policy accept; jump c0;"
+    assert by_nftables(f"table inet t {{\n chain in {{ {hook} }}\n{chains}\n}}\n") == ""
+    long = "counter " * 100_000
+    assert by_nftables(f"table inet t {{\n chain in {{ {hook} {long} drop }}\n}}\n") == ""
+    many = "define x = { " + "22, " * 50_000 + "22 }\n"
+    assert by_nftables(many + CHAIN.format("accept", "tcp dport { " + "$x, " * 1000 + " } drop"))
+    assert time.monotonic() - started < 20
+
+
+def test_hostile_zones_end_soon(tmp_path: Path) -> None:
+    started = time.monotonic()
+    for number, part in enumerate(("<rule ", "<!-- ", '<service name="', "<port ", "<zone ")):
+        zone = {"/etc/firewalld/zones/public.xml": part * 100_000, "/etc/hosts": ""}
+        found = firewalld.read(Tree(plant(tmp_path / str(number), zone)))
+        assert not found.verdict(22).accepted
+    assert time.monotonic() - started < 20

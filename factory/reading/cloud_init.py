@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from factory import yamlfile
 from factory.errors import RecipeError
 from factory.inspection import Unreadable
-from factory.leftovers import text
+from factory.reading.lines import content_of, is_file
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -100,7 +100,7 @@ _COMMENT = re.compile(r"\s*#")
 
 def read(image: Image) -> CloudInit:
     """The settings in *image*. Raises Unreadable."""
-    program = next((path for path in PROGRAMS if _is_file(image, path)), "")
+    program = next((path for path in PROGRAMS if is_file(image, path)), "")
     parts = [part for part in [_part(image, BASE)] if part]
     base = parts[0].settings if parts and parts[0].settings else {}
     folder = str(base.get("conf_d", FOLDER)).strip()
@@ -108,7 +108,7 @@ def read(image: Image) -> CloudInit:
     if found and found.kind == "dir":
         for name in image.listdir(folder):
             path = f"{folder.rstrip('/')}/{name}"
-            if name.endswith(".cfg") and _is_file(image, path):
+            if name.endswith(".cfg") and is_file(image, path):
                 parts += [part for part in [_part(image, path)] if part]
     settings: dict[str, Any] = {}
     for part in parts:
@@ -145,15 +145,10 @@ def over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _is_file(image: Image, path: str) -> bool:
-    found = image.stat(path, follow=True)
-    return found is not None and found.kind == "file"
-
-
 def _part(image: Image, path: str) -> Part | None:
-    content = text(image, path) if _is_file(image, path) else None
-    if content is None:
+    if not is_file(image, path):
         return None
+    content = content_of(image, path)
     if not any(line.strip() and not line.lstrip().startswith("#") for line in content.splitlines()):
         return Part(path, content, {})
     try:

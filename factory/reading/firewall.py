@@ -78,7 +78,10 @@ def read(image: Image, services: Services, ports: Sequence[int]) -> list[Firewal
 
 
 def _lines(image: Image, path: str) -> list[tuple[str, str]]:
-    return [(line, f"{path}:{number}: {line.strip()}") for number, line in numbered(content_of(image, path), "#")]
+    return [
+        (line, f"{path}:{number}: {line.strip()[: nftables.SHOWN]}")
+        for number, line in numbered(content_of(image, path), "#")
+    ]
 
 
 def _ufw(image: Image, services: Services, ports: Sequence[int]) -> Iterator[Firewall]:
@@ -140,7 +143,7 @@ def _nft_words(image: Image, path: str, files: list[str]) -> Iterator[tuple[str,
     for number, line in enumerate(content_of(image, path)[:_LIMIT].splitlines(), 1):
         match = re.match(r'\s*include\s+"([^"]+)"', line)
         if match is None:
-            yield from ((word, place.replace(":1:", f":{number}:", 1)) for word, place in nftables.words(path, line))
+            yield from nftables.words(path, line, number)
             continue
         pattern = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[1]))
         for included in image.glob(pattern):

@@ -48,27 +48,23 @@ def read(image: Image) -> Zone:
     if not path:
         opened = () if name in ("drop", "block") else ("22",)
         return Zone(name, place, _ZONES.get(name, "default"), opened, (), (CONFIGURATION,))
-    text = re.sub(r"<!--.*?-->", "", content_of(image, path), flags=re.DOTALL)
-    target = re.search(r"<zone\b[^>]*\btarget\s*=\s*[\"']([^\"']*)", text)
-    closed = []
-    for rule in re.findall(r"<rule\b.*?</rule>", text, re.DOTALL):
-        text = text.replace(rule, "")
+    text = _uncommented(content_of(image, path))
+    target = re.search(r"<zone\b[^>]{0,500}\btarget\s*=\s*[\"']([^\"']*)", text)
+    first, *pieces = re.split(r"<rule\b", text)
+    outside: list[str] = [first]
+    closed: list[str] = []
+    for rule, _, rest in (piece.partition("</rule>") for piece in pieces):
+        outside.append(rest)
         if re.search(r"<(reject|drop)\b", rule) and "<source" not in rule:
             closed += _opened(image, rule)
-    return Zone(
-        name,
-        place,
-        target[1] if target else "default",
-        tuple(_opened(image, text)),
-        tuple(closed),
-        (CONFIGURATION, path),
-    )
+    opened, found = tuple(_opened(image, "".join(outside))), target[1] if target else "default"
+    return Zone(name, place, found, opened, tuple(closed), (CONFIGURATION, path))
 
 
 def _opened(image: Image, text: str) -> list[str]:
     """The TCP ports of the ``<service>`` and ``<port>`` elements in *text*."""
     found = []
-    for service in re.findall(r"<service\b[^>]*\bname\s*=\s*[\"']([\w.-]+)", text):
+    for service in re.findall(r"<service\b[^>]{0,500}\bname\s*=\s*[\"']([\w.-]+)", text):
         paths = [path for folder in FOLDERS if is_file(image, path := f"{folder}/services/{service}.xml")]
         found += _ports(content_of(image, paths[0])) if paths else [_PORTS.get(service, "-1")]
     return found + _ports(text)
@@ -76,8 +72,13 @@ def _opened(image: Image, text: str) -> list[str]:
 
 def _ports(text: str) -> list[str]:
     found = []
-    for element in re.findall(r"<port\b[^>]*>", re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)):
+    for element in re.findall(r"<port\b[^>]{0,500}>", _uncommented(text)):
         port = re.search(r"\bport\s*=\s*[\"']([\d-]+)", element)
         if port and re.search(r"\bprotocol\s*=\s*[\"']tcp", element):
             found.append(port[1])
     return found
+
+
+def _uncommented(text: str) -> str:
+    first, *pieces = text.split("<!--")
+    return first + "".join(piece.partition("-->")[2] for piece in pieces)

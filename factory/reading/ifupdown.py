@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
+from factory.inspection import Unreadable
 from factory.reading.interfaces import Interface, fixed, is_virtual, matches
 from factory.reading.lines import content_of, is_file, layered
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MAIN = "/etc/network/interfaces"
 FILES = 100  # that source one another
+STANZAS = 500
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -89,8 +91,8 @@ def _interface(stanza: Stanza, whole: File) -> Interface:
             ports = any(word != "none" and not is_virtual(word) for word in words)
     if stanza.method == "loopback" or stanza.name == "lo":
         kind = "loopback"
-    auto = any(matches(stanza.name, [name]) or matches(name, [stanza.name]) for name in whole.auto)
-    hotplug = any(matches(stanza.name, [name]) or matches(name, [stanza.name]) for name in whole.hotplug)
+    auto = any(matches(stanza.name, [name]) or matches(name, [stanza.name]) for name in whole.auto[:STANZAS])
+    hotplug = any(matches(stanza.name, [name]) or matches(name, [stanza.name]) for name in whole.hotplug[:STANZAS])
     return Interface(
         system="ifupdown",
         path=stanza.path,
@@ -129,6 +131,8 @@ def _file(image: Image, path: str, found: File) -> None:
         if words[0] == "iface" and len(words) >= 2:
             stanza = Stanza(path, where, _pattern(words[1]), *(words[2:4] if len(words) > 3 else ("inet", "dhcp")))
             found.stanzas.append(stanza)
+            if len(found.stanzas) > STANZAS:
+                raise Unreadable(f"{path} and its kin have more than {STANZAS} stanzas")
         elif words[0] == "auto" or words[0].startswith("allow-"):
             names = [_pattern(word) for word in words[1:]]
             (found.auto if words[0] in ("auto", "allow-auto") else found.hotplug).extend(names)

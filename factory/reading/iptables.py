@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Sequence
 
 from factory.reading.interfaces import is_virtual
-from factory.reading.packet import ACCEPTED, DEPTH, Chain, Verdict, in_network, in_ports
+from factory.reading.packet import ACCEPTED, CHAINS, Chain, Verdict, in_network, in_ports
+
+LINE = 10_000  # characters of one rule
 
 
 def verdict(lines: Sequence[tuple[str, str]], port: int) -> Verdict:
@@ -16,7 +18,7 @@ def verdict(lines: Sequence[tuple[str, str]], port: int) -> Verdict:
     table = "filter"
     for line, place in lines:
         try:
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line[:LINE], comments=True)
         except ValueError:
             continue
         if words and re.fullmatch(r"(.*/)?ip6?tables(-legacy|-nft)?", words[0]):
@@ -30,7 +32,7 @@ def verdict(lines: Sequence[tuple[str, str]], port: int) -> Verdict:
             table = words[0][1:]
         elif table == "filter" and words:
             _line(words, place, chains)
-    return _chain("INPUT", chains, port, 0) or ACCEPTED
+    return _chain("INPUT", chains, port, {}) or ACCEPTED
 
 
 def _line(words: list[str], place: str, chains: dict[str, Chain]) -> None:
@@ -53,10 +55,17 @@ def _line(words: list[str], place: str, chains: dict[str, Chain]) -> None:
             chains.setdefault(name, Chain()).rules.clear()
 
 
-def _chain(name: str, chains: dict[str, Chain], port: int, depth: int) -> Verdict | None:
-    chain = chains.get(name)
-    if chain is None or depth > DEPTH:
-        return None
+def _chain(name: str, chains: dict[str, Chain], port: int, known: dict[str, Verdict | None]) -> Verdict | None:
+    """The verdict of a chain, None when it has none; *known* are those that were followed, or are just now."""
+    if name not in known and name in chains:
+        known[name] = None
+        if len(known) <= CHAINS:
+            known[name] = _followed(name, chains, port, known)
+    return known.get(name)
+
+
+def _followed(name: str, chains: dict[str, Chain], port: int, known: dict[str, Verdict | None]) -> Verdict | None:
+    chain = chains[name]
     for words, place in chain.rules:
         met, target = _rule(words, port)
         if not met or not target:
@@ -67,7 +76,7 @@ def _chain(name: str, chains: dict[str, Chain], port: int, depth: int) -> Verdic
             return Verdict(False, place)
         if target == "RETURN":
             break
-        if (found := _chain(target, chains, port, depth + 1)) is not None:
+        if (found := _chain(target, chains, port, known)) is not None:
             return found
     if chain.policy in ("DROP", "REJECT"):
         return Verdict(False, chain.place)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from factory.leftovers import text
-
 if TYPE_CHECKING:
     from factory.inspection import Image
+
+LIMIT = 2 << 20  # bytes of a configuration file
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,5 @@ def is_file(image: Image, path: str) -> bool:
 
 
 def content_of(image: Image, path: str) -> str:
-    """The text of the file at *path*, empty when there is none."""
-    return (text(image, path) or "") if is_file(image, path) else ""
+    """The text of the file at *path*, empty when there is none. Raises Unreadable above LIMIT."""
+    return os.fsdecode(image.read(path, limit=LIMIT)) if is_file(image, path) else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import yamlfile
 from factory.errors import RecipeError
+from factory.inspection import Unreadable
 from factory.reading.cloud_init import flat
 from factory.reading.interfaces import Interface, fixed, is_virtual
 from factory.reading.lines import content_of, layered, place
@@ -20,6 +21,7 @@ GENERATORS = (
     "/usr/libexec/netplan/generate",
     "/usr/sbin/netplan",
 )
+MOST = 200  # cards, and addresses of one
 _KINDS = {
     "ethernets": "ethernet",
     "wifis": "wifi",
@@ -86,10 +88,12 @@ def stanzas(network: dict[str, Any], texts: list[tuple[str, str]], system: str) 
     """The stanzas of a ``network:`` mapping of version 1 (cloud-init's) or 2; *texts* are the files that it is from."""
     if str(network.get("version", "2")) == "1":
         return _version_1(network, texts, system)
-    found = []
+    found: list[Interface] = []
     for section, kind in _KINDS.items():
         devices = network.get(section)
         for name, device in devices.items() if isinstance(devices, dict) else ():
+            if len(found) > MOST:
+                raise Unreadable(f"{texts[0][0]} and its kin have more than {MOST} cards")
             if isinstance(device, dict):
                 found.append(_device(str(name), device, kind, texts, system))
     return found
@@ -108,12 +112,12 @@ def _device(name: str, device: dict[str, Any], kind: str, texts: list[tuple[str,
             narrow = f"the driver {' '.join(drivers)}"
     if kind == "ethernet" and names == ("lo",):
         kind = "loopback"
-    addresses = [_address(value) for value in _items(device.get("addresses"))]
+    addresses = [_address(value) for value in _items(device.get("addresses"))[:MOST]]
     static = [_place(texts, value) for value in addresses if fixed(value)]
     static += [_place(texts, f"{key}:") for key in ("gateway4", "gateway6") if device.get(key)]
     static += [
         _place(texts, str(route["via"]))
-        for route in _items(device.get("routes"))
+        for route in _items(device.get("routes"))[:MOST]
         if isinstance(route, dict) and fixed(str(route.get("via", "")))
     ]
     servers = device.get("nameservers")
@@ -138,7 +142,7 @@ def _device(name: str, device: dict[str, Any], kind: str, texts: list[tuple[str,
 def _version_1(network: dict[str, Any], texts: list[tuple[str, str]], system: str) -> list[Interface]:
     found = []
     kinds = {"physical": "ethernet", "bond": "bond", "bridge": "bridge", "vlan": "vlan", "loopback": "loopback"}
-    for device in _items(network.get("config")):
+    for device in _items(network.get("config"))[:MOST]:
         kind = kinds.get(str(device.get("type"))) if isinstance(device, dict) else None
         if kind is None:
             continue
@@ -195,5 +199,5 @@ def _address(value: Any) -> str:
 
 
 def _place(texts: list[tuple[str, str]], needle: str) -> str:
-    found = [place(path, content, needle) for path, content in texts]
+    found = [place(path, content, needle) if needle else path for path, content in texts]
     return next((where for where in reversed(found) if ":" in where), found[-1] if found else "")

@@ -68,15 +68,13 @@ def settings(image: Image) -> list[Entry]:
     paths = [path for path in layered(image, SYSTEM, ".conf") if path.rpartition("/")[2] not in shadowed]
     paths += [MAIN] if is_file(image, MAIN) else []
     paths += layered(image, [OWN], ".conf")
-    found: list[Entry] = []
+    found: dict[tuple[str, str], list[Entry]] = {}
     for path in paths:
         for entry in entries(path, content_of(image, path)):
-            if entry.key.endswith("+"):
-                entry = Entry(entry.section, entry.key[:-1].strip(), entry.value, entry.path, entry.line)
-            else:
-                found = [old for old in found if (old.section, old.key) != (entry.section, entry.key)]
-            found.append(entry)
-    return found
+            key = entry.key.removesuffix("+").strip()
+            added = found.get((entry.section, key), []) if entry.key.endswith("+") else []
+            found[entry.section, key] = [*added, Entry(entry.section, key, entry.value, entry.path, entry.line)]
+    return [entry for listed in found.values() for entry in listed]
 
 
 def connections(image: Image) -> list[Connection]:

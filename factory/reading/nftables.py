@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 
 from factory.reading.interfaces import is_virtual
-from factory.reading.packet import ACCEPTED, DEPTH, Chain, Verdict, in_network, in_ports
+from factory.reading.packet import ACCEPTED, CHAINS, Chain, Verdict, in_network, in_ports
+
+SHOWN = 200  # characters of a line
+WORDS = 5_000  # of one rule, or in one variable
 
 
 def verdict(tokens: Sequence[tuple[str, str]], port: int) -> Verdict:
     """The verdict of nftables' *tokens*, each (word, place), as :func:`words` gives them."""
     tables = _Nftables(tokens)
     for chain in tables.base:
-        found = tables.follow(chain, port, 0)
+        found = tables.follow(chain, port, {})
         if found is None and tables.chains[chain].policy == "drop":
             found = Verdict(False, tables.chains[chain].place)
         if found is not None and not found.accepted:
@@ -24,11 +27,14 @@ def verdict(tokens: Sequence[tuple[str, str]], port: int) -> Verdict:
 _TOKEN = re.compile(r'"[^"]*"|[{};]|==|!=|[^\s{};"=!]+|[=!]')
 
 
-def words(path: str, content: str) -> Iterator[tuple[str, str]]:
-    """The words of an nftables file, each with its place; the end of a line is ``;``, comments are left out."""
-    for number, line in enumerate(content.splitlines(), 1):
+def words(path: str, content: str, first: int = 1) -> Iterator[tuple[str, str]]:
+    """The words of an nftables file, each with its place; the end of a line is ``;``, comments are left out.
+
+    *first* is the number of the first line.
+    """
+    for number, line in enumerate(content.splitlines(), first):
         bare = re.sub(r'("[^"]*")|#.*', lambda match: match[1] or "", line)
-        place = f"{path}:{number}: {line.strip()}"
+        place = f"{path}:{number}: {line.strip()[:SHOWN]}"
         more = bare.rstrip().endswith("\\")
         yield from ((word, place) for word in _TOKEN.findall(bare.rstrip().removesuffix("\\")))
         if not more:
@@ -60,7 +66,7 @@ class _Nftables:
         family = words_[1:2] and words_[1] in ("ip", "ip6", "inet", "arp", "bridge", "netdev")
         if words_[:1] == ["define"] and "=" in words_:
             value = words_[words_.index("=") + 1 :]
-            self._variables[f"${words_[1]}"] = value if not opened else ["{", *self._braced(), "}"]
+            self._variables[f"${words_[1]}"] = value if not opened else ["{", *self._braced()[:WORDS], "}"]
         elif words_[:1] == ["flush"] and words_[1:2] == ["ruleset"]:
             self.chains, self.sets, self._hooks = {}, {}, []
         elif words_[:1] == ["table"] and opened:
@@ -150,12 +156,16 @@ class _Nftables:
     def _policy(self, chain: Chain, policy: str, place: str) -> None:
         chain.policy, chain.place = policy, place
 
-    def follow(self, name: str, port: int, depth: int) -> Verdict | None:
-        """The verdict of the rules of a chain; None when they end without one."""
-        chain = self.chains.get(name)
-        if chain is None or depth > DEPTH:
-            return None
-        for rule, place in chain.rules:
+    def follow(self, name: str, port: int, known: dict[str, Verdict | None]) -> Verdict | None:
+        """The verdict of the rules of a chain; None when they end without one. *known* are those that were followed."""
+        if name not in known and name in self.chains:
+            known[name] = None
+            if len(known) <= CHAINS:
+                known[name] = self._followed(name, port, known)
+        return known.get(name)
+
+    def _followed(self, name: str, port: int, known: dict[str, Verdict | None]) -> Verdict | None:
+        for rule, place in self.chains[name].rules:
             verdict = self._rule(name.rpartition(" ")[0], rule, port)
             if verdict == "accept":
                 return ACCEPTED
@@ -164,14 +174,18 @@ class _Nftables:
             if verdict == "return":
                 return None
             if verdict.startswith(("jump ", "goto ")):
-                found = self.follow(f"{name.rpartition(' ')[0]} {verdict[5:]}", port, depth + 1)
+                found = self.follow(f"{name.rpartition(' ')[0]} {verdict[5:]}", port, known)
                 if found is not None or verdict.startswith("goto "):
                     return found
         return None
 
     def _rule(self, table: str, rule: Sequence[str], port: int) -> str:
         """accept, drop, reject, return, ``jump X``, or nothing."""
-        left = [part for word in rule for part in (self._variables.get(word, [word]) if word != "{" else ["{"])]
+        left: list[str] = []
+        for word in rule[:WORDS]:
+            left += self._variables.get(word, [word])
+            if len(left) > WORDS:
+                return ""
         while left:
             word = left.pop(0)
             if word in ("accept", "drop", "reject", "return"):

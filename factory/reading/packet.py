@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 SOURCE = "203.0.113.7"  # of the documentation's addresses: nobody's
 PORTS = {"ssh": 22, "http": 80, "https": 443, "domain": 53, "webcache": 8080}
-DEPTH = 20  # chains that jump to one another
+CHAINS = 200  # that jump to one another
 
 
 @dataclass(frozen=True)
