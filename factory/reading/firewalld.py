@@ -46,8 +46,8 @@ def read(image: Image) -> Zone:
     path = next((found for folder in FOLDERS if is_file(image, found := f"{folder}/zones/{name}.xml")), "")
     place = setting.place if setting else path or CONFIGURATION
     if not path:
-        opened = () if name in ("drop", "block") else ("22",)
-        return Zone(name, place, _ZONES.get(name, "default"), opened, (), (CONFIGURATION,))
+        known: tuple[str, ...] = () if name in ("drop", "block") else ("22",)
+        return Zone(name, place, _ZONES.get(name, "default"), known, (), (CONFIGURATION,))
     text = _uncommented(content_of(image, path))
     target = re.search(r"<zone\b[^>]{0,500}\btarget\s*=\s*[\"']([^\"']*)", text)
     first, *pieces = re.split(r"<rule\b", text)
