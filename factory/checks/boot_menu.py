@@ -29,6 +29,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if missing.what.startswith("default entry"):
             where = f"{missing.path}:{missing.line}: {missing.what}"
             yield Problem(missing.path, f"{where} is not in the menu, so another one boots", warn=True)
+    told = {missing.path for missing in found.missing}
+    names = {name for entry in found.entries for name in (entry.id, entry.title)}
+    for path, variables in looked.know(boot_entries.environment).items():
+        saved = variables.get("saved_entry", "").rpartition(">")[2]
+        if saved and not saved.isdigit() and saved not in names and path not in told and found.entries:
+            line = _line(text(looked.image, path) or "", "saved_entry")
+            yield Problem(path, f"{path}:{line}: saved_entry={saved} is not in the menu", warn=True)
     for entry in found.entries:
         if entry.default and entry.protected:
             yield Problem(entry.path, f"{entry.path}:{entry.line}: the default entry asks for a password")

@@ -7,11 +7,12 @@ and welcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.inspection import Image
 from factory.reading import packages
 
 
@@ -32,12 +33,22 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 told += 1
         # What a package of its own has put there was told with it.
         if not names:
-            for pattern in agents.get("files", ()):
-                yield from (Problem(path, f"{path}: {origin}") for path in looked.image.glob(pattern))
-            for pattern in agents.get("traces", ()):
-                yield from (Problem(path, f"{path}: {origin}", warn=True) for path in looked.image.glob(pattern))
+            for key in ("files", "traces"):
+                for path in _paths(looked.image, agents.get(key, ())):
+                    yield Problem(path, f"{path}: {origin}", warn=key == "traces")
         told += len(names)
     yield Note(f"{len(found.installed)} packages and {len(found.snaps)} snaps, none of them such an agent")
+
+
+def _paths(image: Image, patterns: Iterable[str]) -> Iterator[str]:
+    """Each file that a pattern names, once: /lib is often a link to /usr/lib."""
+    seen = set()
+    for pattern in patterns:
+        for path in image.glob(pattern):
+            found = image.stat(path)
+            if found and (found.partition, found.inode) not in seen:
+                seen.add((found.partition, found.inode))
+                yield path
 
 
 def _any(name: str, patterns: list[str]) -> bool:

@@ -86,6 +86,11 @@ def read(image: Image) -> BootEntries:
         if _is_systemd_boot(image, part):
             for folder in ("/loader/entries", "/boot/loader/entries"):
                 found.add_systemd_boot(folder, part)
+    if not found.result().entries:
+        # Nothing shows them, but they are what an installer left to be booted.
+        for part in _partitions(image):
+            for folder in ("/loader/entries", "/boot/loader/entries"):
+                found.add_entries(folder, part)
     return found.result()
 
 
@@ -160,6 +165,16 @@ class _Found:
         if menu.entries:
             waits = menu.timeout or (-1.0 if menu.prompt else 0.0)
             self._timeouts["extlinux"] = waits
+
+    def add_entries(self, folder: str, partition: int) -> None:
+        """Entries of BLS that no configuration shows, as GRUB's blscfg would."""
+        variables = {name: value for each in environment(self._image).values() for name, value in each.items()}
+        found = bls.entries(self._image, folder, partition, variables)
+        saved = variables.get("saved_entry", "")
+        default = next((each.id for each in found if saved in (each.id, each.title)), found[0].id if found else "")
+        for each in found:
+            self.files.append(shown(self._image, Place(partition, each.path)))
+            self._add(self._of_bls(each, "bls"), default=each.id == default)
 
     def add_systemd_boot(self, folder: str, partition: int) -> None:
         found = bls.entries(self._image, folder, partition)

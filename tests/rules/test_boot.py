@@ -87,6 +87,7 @@ CASES = [
     benign("GEN-G02", "debian", append(GRUB, "menuentry 'f' { fwsetup }\nmenuentry 'm' { linux16 /boot/memtest }\n")),
     benign("GEN-G02", "debian", replace(GRUB, f"/boot/vmlinuz-{debian.KERNEL} ", "/vmlinuz ")),
     benign("GEN-G02", "rhel", append(BLS, "grub_users $grub_users\ngrub_arg --unrestricted\n")),
+    benign("GEN-G02", "rhel", remove(GRUB2), alone=True),
     benign("GEN-G02", "alpine", append("/boot/extlinux.conf", "#LABEL lts\n#  LINUX vmlinuz-lts\n")),
     # GEN-G03: drivers
     *(defect("GEN-G03", "debian", write(INITRD, initramfs(debian.KERNEL, *(d for d in DRIVERS if d != gone))))
@@ -134,6 +135,7 @@ CASES = [
     defect("BT09", "debian", write("/boot/grub/grubenv", grubenv()[:500])),
     defect("BT09", "rhel", edit(GRUB2, lambda text: 'load_env\nset default="${saved_entry}"\n' + text),
            write("/boot/grub2/grubenv", grubenv(saved_entry=f"{BUILDER}-5.14.0-362.el9.x86_64"))),
+    defect("BT09", "rhel", write("/boot/grub2/grubenv", grubenv(saved_entry=f"{BUILDER}-5.14.0-362.el9.x86_64"))),
     defect("BT09", "debian", edit(GRUB, lambda text: 'set superusers="root"\npassword_pbkdf2 root grub.x\n' + text)),
     benign("BT09", "debian", write("/boot/grub/grubenv", grubenv(saved_entry="0")), append(GRUB, "set timeout=5\n")),
     benign("BT09", "rhel", edit(GRUB2, lambda text: 'load_env\nset default="${saved_entry}"\nset timeout=1\n' + text),
