@@ -25,11 +25,8 @@ OFFLINE_CLEANING = {"e2fsck": "e2fsprogs", "debugfs": "e2fsprogs", "dumpe2fs": "
 OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e2fsprogs"}
 
 
-def check(plan: Plan, output: Path, *, publish_to: str = "") -> None:
-    """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second.
-
-    With *publish_to* (a target) also PublishError when its bucket cannot be written to, which takes a few requests.
-    """
+def check(plan: Plan, output: Path) -> None:
+    """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second."""
     from factory import bases
 
     have = bases.cached(plan.base)
@@ -43,12 +40,6 @@ def check(plan: Plan, output: Path, *, publish_to: str = "") -> None:
     for place in needs:
         _require_writable(place)
     _require_space(needs, f"the build of {plan.recipe.name}")
-    if publish_to:
-        from factory.console import Console
-        from factory.publish import transport
-        from factory.publish.store import open_store
-
-        open_store(transport.load(publish_to), Console.quiet(), patience=2).prove_writable()
 
 
 def work_space(plan: Plan) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factory import bases, cache, debian_bootstrap, ledger, settings
 from factory.hypervisor import embedded, enclosure
+from factory.publish import pending
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -18,6 +19,7 @@ def reap(console: Console) -> list[str]:
         *ledger.reap(state, kept=True),
         *embedded.reap(kept=True),
         *enclosure.reap_links(state),
+        *pending.reap(),
         *(f"removed {path}" for path in (*bases.reap(console), *debian_bootstrap.reap())),
         *(f"removed {path}" for path in cache.Cache().sweep()),
     ]

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from factory import __version__
 from factory.errors import PublishError, UsageError
-from factory.publish import Artefact, PresignedUrl, StoredObject, store_settings
+from factory.publish import Artefact, PresignedUrl, StoredObject, pending, store_settings
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import PATIENCE, Bucket
 from factory.publish.transport import Transport
@@ -111,7 +111,16 @@ class Store:
         key = self.key(artefact)
         with self.asking("beginning the upload"):
             self._drop_stale(artefact, key)
-            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console, file)
+            noted = pending.note(self.transport.target, key)
+            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console, file, noted)
+
+    def abort_pending(self, key: str) -> int:
+        """Abort every upload to *key* that has not ended; how many there were."""
+        with self.asking("looking for uploads that were left"):
+            left = [each for each in self._bucket.pending(key) if each.key == key]
+            for each in left:
+                self._bucket.abort(each.key, each.upload_id)
+        return len(left)
 
     def _drop_stale(self, artefact: Artefact, key: str) -> None:
         for each in self._bucket.pending(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/"):

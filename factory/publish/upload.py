@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -45,8 +46,13 @@ class PartsUpload:
         stage: Stage,
         console: Console,
         file: int | None = None,
+        note: Path | None = None,
     ) -> None:
-        """*file* is a descriptor of the image, when its path may change meanwhile; it stays the caller's."""
+        """*file* is a descriptor of the image, when its path may change meanwhile; it stays the caller's.
+
+        *note* is removed when nothing of the upload is pending any more, see :mod:`factory.publish.pending`.
+        """
+        self._note = note
         self._bucket, self._artefact, self._key, self._metadata = bucket, artefact, key, dict(metadata)
         self._stage, self._console = stage, console
         with touching(artefact.image, "Opening the image"):
@@ -175,6 +181,7 @@ class PartsUpload:
             if self._completed() or self._there_already():
                 self._stage.progress(self._artefact.size, self._artefact.size)
                 stored = self._verified()
+                self._forget()
                 self._close()
                 return stored
         raise PublishError(
@@ -290,6 +297,7 @@ class PartsUpload:
                 for upload_id in left:
                     self._bucket.abort(self._key, upload_id)
                 if not (left := self._pending()):
+                    self._forget()
                     break
         except (Refusal, FactoryError) as error:
             words = error.text if isinstance(error, Refusal) else error.message
@@ -301,6 +309,11 @@ class PartsUpload:
     def _pending(self) -> set[str]:
         """The pending uploads of these very bytes: ours, and one whose beginning was never answered."""
         return {each.upload_id for each in self._bucket.pending(self._key) if each.key == self._key}
+
+    def _forget(self) -> None:
+        if self._note is not None:
+            with contextlib.suppress(OSError):
+                self._note.unlink()
 
     def leave(self) -> None:
         """Stop, and leave the parts that are up for the next try."""

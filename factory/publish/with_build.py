@@ -61,6 +61,7 @@ class Publication:
             publishing.look_ahead(target)
             store = open_store(transport.load(target), self._console)
             store.reach()
+            store.prove_writable()
             self._ways.append(_Way(target, store))
         return self
 

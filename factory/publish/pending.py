@@ -1,0 +1,57 @@
+"""Uploads that are under way, noted on this host before they begin, so that ``factory gc`` aborts those of dead runs.
+
+A note is ``FACTORY_STATE/uploads/<mark of the process>.<random>.json``; it goes when the upload is complete or aborted.
+An upload that its run left for the next try keeps its note: the next run goes on with it, and ``factory gc`` ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from pathlib import Path
+
+from factory import settings, targets
+from factory.console import Console
+from factory.errors import FactoryError
+from factory.files import touching, write_whole
+from factory.processes import dead, mark
+
+
+def note(target: str, key: str) -> Path:
+    """Write down that an upload to *key* of *target* begins; gives the note. Raises HostError."""
+    folder = _folder()
+    with touching(folder, "Making the folder for notes of uploads"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{mark()}.{secrets.token_hex(4)}.json"
+    write_whole(path, json.dumps({"target": target, "key": key}).encode(), mode=0o600)
+    return path
+
+
+def reap() -> list[str]:
+    """Abort the uploads of runs that have ended; a line for people for each."""
+    from factory.publish import transport
+    from factory.publish.store import open_store
+
+    done = []
+    for path in sorted(_folder().glob("[0-9]*.json")):
+        if not dead(path.name):
+            continue
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            target, key = str(known["target"]), str(known["key"])
+            way = transport.load(target) if target in targets.names() else transport.Transport(target, "generic")
+            count = open_store(way, Console.quiet(), patience=5).abort_pending(key)
+        except FactoryError as error:
+            done.append(f"the upload noted in {path} cannot be aborted: {error.message}")
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            count, key = 0, "what cannot be read"
+        with contextlib.suppress(OSError):
+            path.unlink()
+        done += [f"aborted the upload of {key}"] if count else []
+    return done
+
+
+def _folder() -> Path:
+    return settings.state_dir() / "uploads"

@@ -1,0 +1,96 @@
+"""Uploads of runs that were killed: noted, and aborted by ``factory gc``; those of living runs are left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory.console import Console
+from factory.publish import pending
+from tests import command_line
+from tests.command_line import TOP, run
+from tests.object_store import MIB, ObjectStore, artefact, lead_to, opened, running
+
+pytestmark = pytest.mark.real
+
+UPLOAD = """
+import sys, time
+from pathlib import Path
+from factory.console import Console
+from factory.publish import upload
+from tests.object_store import artefact, opened, MIB
+upload.Section.read = (lambda read: lambda self, size=-1: (time.sleep(0.05), read(self, 65536))[1])(upload.Section.read)
+console = Console.quiet()
+with console.stage("upload") as stage:
+    started = opened(console).begin(artefact(Path(sys.argv[1])), stage)
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    command_line.own_places(tmp_path, monkeypatch)
+    with running(tmp_path / "store") as found:
+        lead_to(found, monkeypatch)
+        yield found
+
+
+def notes(folder: Path) -> list[Path]:
+    return list((folder / "state" / "uploads").glob("*"))
+
+
+def test_gc_aborts_what_a_killed_upload_left(store: ObjectStore, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", UPLOAD, str(tmp_path)]
+    process = subprocess.Popen(words, cwd=TOP, stdout=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "begun\n"
+    assert len(store.pending()) == 1 and len(notes(tmp_path)) == 1
+    assert run("gc").stdout == "There was nothing to remove.\n", "it lives"
+    assert len(store.pending()) == 1
+    process.kill()
+    process.communicate()
+    time.sleep(0.5)
+    assert "aborted the upload of" in run("gc").stdout
+    assert store.pending() == [] and notes(tmp_path) == []
+    assert run("gc").stdout == "There was nothing to remove.\n"
+
+
+def test_a_store_that_does_not_answer_keeps_the_note(store: ObjectStore, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", UPLOAD, str(tmp_path)], cwd=TOP, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "begun\n"
+    process.kill()
+    process.communicate()
+    store.kill()
+    (line,) = pending.reap()
+    assert "cannot be aborted" in line
+    store.start()
+    assert len(notes(tmp_path)) == 1
+    pending.reap()
+    assert store.pending() == [] and notes(tmp_path) == []
+
+
+def test_an_upload_that_ends_leaves_no_note(store: ObjectStore, tmp_path: Path) -> None:
+    console = Console.quiet()
+    with console.stage("upload") as stage:
+        with opened(console).begin(artefact(tmp_path, 6 * MIB), stage) as upload:
+            assert len(notes(tmp_path)) == 1
+            upload.commit()
+        assert notes(tmp_path) == []
+        opened(console).begin(artefact(tmp_path, 6 * MIB, seed=2), stage).abort()
+    assert notes(tmp_path) == []
+
+
+def test_a_note_that_cannot_be_read_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command_line.own_places(tmp_path, monkeypatch)
+    path = pending.note("mgc", "x")
+    assert pending.reap() == [] and path.exists(), "we live"
+    namespace = path.name.split("-")[2].split(".")[0]
+    path.rename(path.with_name(f"1-1-{namespace}.x.json")).write_text("{")
+    assert pending.reap() == [] and notes(tmp_path) == []
