@@ -21,7 +21,10 @@ def write(report: Report) -> str:
         if group[0].status in ("warn", "fail"):
             lines += [*_paragraph(report, group), ""]
     skipped = [each for each in found if each.status == "skip"]
-    lines += [f"{_word(report, 'SKIP')} {each.rule}  {_first(each.evidence)}" for each in skipped]
+    for reason, some in groupby(sorted(skipped, key=lambda each: each.evidence), key=lambda each: each.evidence):
+        rules = [each.rule for each in some]
+        more = f" and {len(rules) - SHOWN} more" if len(rules) > SHOWN else ""
+        lines.append(f"{_word(report, 'SKIP')} {', '.join(rules[:SHOWN])}{more}  {_first(reason)}")
     if skipped:
         lines.append("")
     counts = report.document.summary
