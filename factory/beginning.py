@@ -89,7 +89,7 @@ def _resumed(
             ssh_port=free_port(),
             console=workspace.partial / "console-build.log",
         )
-        machine = running.enter_context(hypervisor.resumed(spec, memory, old.uuid))
+        machine = running.enter_context(hypervisor.resumed(spec, memory, layer.machine))
         memory.unlink()  # QEMU has read all of it
         scale = hypervisor.accelerator.scale
         guest = renew(machine, (old.login, old.host_key), (identity.login, identity.host_key), scale)

@@ -148,7 +148,9 @@ class Layering:
         if 0 < index < len(self.keys) - 2 and worked < WORTH:
             self._without[key.key] = f"it took {worked:.1f} s, less than to keep it"
             return
-        facts = layers.facts_of(identity, seed_size=seed_size, lists_at=lists_at, expires=self.expires)
+        facts = layers.facts_of(
+            identity, machine=machine.spec.uuid, seed_size=seed_size, lists_at=lists_at, expires=self.expires
+        )
         memory = self._work / f"layer-{index}.memory"
         try:
             frozen = machine.checkpoint(memory, self._work / f"disk-{index}.qcow2")

@@ -59,6 +59,7 @@ class Layer:
     disk: cache.Entry
     memory: cache.Entry
     identity: Identity
+    machine: str  # the UUID by which libvirt knew it when it was saved
     seed_size: int
     lists_at: float
     expires: float | None
@@ -100,7 +101,10 @@ def find(store: cache.Cache, key: str) -> Layer | None:
     facts = entry.facts
     try:
         identity = Identity.parse(facts["identity"])
-        return Layer(entry, memory, identity, int(facts["seed_size"]), float(facts["lists_at"]), facts["expires"])
+        machine = str(facts["machine"])
+        return Layer(
+            entry, memory, identity, machine, int(facts["seed_size"]), float(facts["lists_at"]), facts["expires"]
+        )
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -140,9 +144,17 @@ def forget(store: cache.Cache, keys: Sequence[str]) -> None:
             store.remove(entry)
 
 
-def facts_of(identity: Identity, *, seed_size: int, lists_at: float, expires: float | None) -> dict[str, Any]:
+def facts_of(
+    identity: Identity, *, machine: str, seed_size: int, lists_at: float, expires: float | None
+) -> dict[str, Any]:
     """What is written down of a layer."""
-    return {"identity": asdict(identity), "seed_size": seed_size, "lists_at": lists_at, "expires": expires}
+    return {
+        "identity": asdict(identity),
+        "machine": machine,
+        "seed_size": seed_size,
+        "lists_at": lists_at,
+        "expires": expires,
+    }
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def put(store: cache.Cache, key: str, *, expires: float | None = None, who: Iden
     memory.write_bytes(b"memory of " + key.encode())
     content.write_bytes(b"disk of " + key.encode())
     saved = store.put("memory", key, memory, {})
-    facts = layers.facts_of(who or identity(), seed_size=67584, lists_at=5.0, expires=expires)
+    facts = layers.facts_of(who or identity(), machine="m" * 36, seed_size=67584, lists_at=5.0, expires=expires)
     store.put("layer", key, content, {**facts, "memory": saved.sha256})
 
 
@@ -261,7 +261,7 @@ def test_an_identity_survives_and_remembers_the_keys_before(store: cache.Cache, 
     assert second.pairs == (first.login, first.host_key)
     put(store, "k" * 64, who=second)
     found = layers.find(store, "k" * 64)
-    assert found and found.identity == second
+    assert found and found.identity == second and found.machine == "m" * 36
     records = list(store.root.glob("*/*/*/entry.json"))
     assert records and {path.stat().st_mode & 0o777 for path in records} == {0o600}
     assert store.root.stat().st_mode & 0o777 == 0o700
@@ -283,7 +283,7 @@ def test_a_disk_is_kept_as_its_difference_to_the_base(store: cache.Cache, tmp_pa
     disk.convert(second, "qcow2", wanted, "raw")
     memory = tmp_path / "layer-1.memory"
     memory.write_bytes(b"m")
-    facts = layers.facts_of(identity(), seed_size=1, lists_at=0.0, expires=None)
+    facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, expires=None)
     for _ in range(2):
         memory.write_bytes(b"m")
         layers.keep(store, "k" * 64, second, memory, base, facts, tmp_path)
