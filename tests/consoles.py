@@ -95,13 +95,6 @@ WAITING: dict[str, list[str]] = {
         + "[   20.2] cloud-init[321]: ci-info: +++++++++++++++++++Route IPv4 info++++++++++++++++++\r\n",
         LINUX
         + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mnetworking.service\x1b[0m - Raise network.\r\n",
-        # Recorded: DHCP that nobody answers.
-        LINUX
-        + "\x1b\r\r\x1b[K[ \x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*  \x1b[0m] Job networking.service/start running "
-        + "(1min 44s / 5min 36s)\r\r\n",
-        LINUX
-        + "[\x1b[0;31m*\x1b[0;1;31m*\x1b[0m\x1b[0;31m*   \x1b[0m] A start job is running for Raise network interfaces "
-        + "(2min 10s / 5min 2s)\r",
     ],
     "machine.ssh-closed": [
         LINUX + CLOUD_INIT + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m.\r\n",
@@ -148,6 +141,7 @@ ALIVE = [
     LINUX
     + "\x1b\r\r\x1b[K[\x1b[0;1;31m*\x1b[0m    ] Job networking.service/start running (45s / 5min 36s)\r\r\n"
     + "[    5.1]  A start job is running for Raise network interfaces (12s / 5min 2s)\r\n"
+    + "\x1b\r\r\x1b[K[ \x1b[0;31m*\x1b[0m] Job networking.service/start running (1min 44s / 5min 36s)\r\r\n"
     + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
     + "[   20.1] cloud-init[321]: ci-info: | Device |   Up  |  Address  |    Mask   | Scope |  Hw-Address  |\r\n"
     + "[   20.1] cloud-init[321]: ci-info: |  ens16 |  True | 10.0.2.15 | 255.255.255.0 | global | 52:54:00:1:2 |\r\n"
