@@ -149,9 +149,11 @@ CASES = [
                                    "Name: grub-pc/install_devices\nTemplate: grub-pc/install_devices\nValue: \n\n"
                                    "Name: x/device\nTemplate: x\nValue: /dev/sda\n")),
     # BT12: arguments
+    *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} "), related=("GEN-G18",)) for word in
+      ("init=/bin/bash", "single", "rd.break")),
     *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} ")) for word in
-      ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p", "init=/bin/bash", "single",
-       "rd.break", "systemd.machine_id=" + BUILDER)),
+      ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p",
+       "systemd.machine_id=" + BUILDER)),
     defect("BT12", "debian", replace(GRUB, " ro ", " ro ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off "),
            related=("GEN-G23",)),
     defect("BT12", "debian", replace("/etc/default/grub", 'LINUX="', 'LINUX="autoinstall ')),
