@@ -152,12 +152,12 @@ CASES = [
     *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} "), related=("GEN-G18",)) for word in
       ("init=/bin/bash", "single", "rd.break")),
     *(defect("BT12", "debian", replace(GRUB, " ro ", f" ro {word} ")) for word in
-      ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p",
-       "systemd.machine_id=" + BUILDER)),
+      ("autoinstall", "inst.ks=http://10.0.2.2/ks.cfg", "preseed/url=http://10.0.2.2/p")),
+    defect("BT12", "debian", replace(GRUB, " ro ", f" ro systemd.machine_id={BUILDER} "), related=("GEN-G30",)),
     defect("BT12", "debian", replace(GRUB, " ro ", " ro ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off "),
            related=("GEN-G23",)),
     defect("BT12", "debian", replace("/etc/default/grub", 'LINUX="', 'LINUX="autoinstall ')),
-    defect("BT12", "rhel", replace(BLS, " ro ", " ro systemd.unit=rescue.target ")),
+    defect("BT12", "rhel", replace(BLS, " ro ", " ro systemd.unit=rescue.target "), related=("GEN-G18",)),
     benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash init_on_alloc=1 ")),
     benign("BT12", "debian", append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} single", "recovery mode"))),
     # BT16: kernels

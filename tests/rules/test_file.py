@@ -312,7 +312,7 @@ CASES = [
     defect("MGC-F06", "debian", on_disk(put(0, bytes(440)))),
     defect("MGC-F06", "debian", on_disk(put(MIB, bytes(len(BOOT_CODE))))),
     benign("MGC-F06", "debian", esp({"efi/boot/bootx64.efi": b"MZ"}), alone=True),
-    defect("GEN-F10", "debian", on_disk(swap_behind)),
+    defect("GEN-F10", "debian", on_disk(swap_behind), related=("GEN-G01",)),
     benign("GEN-F10", "debian", on_disk(fat_behind), alone=True),
     defect(
         "GEN-F11", "debian", on_disk(grown(300 * MIB)), on_disk(fat_behind), converted("qcow2", preallocation="full")
