@@ -37,7 +37,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 SLOW = (
     "import time\nfrom factory import build, preflight\nfrom factory.workspace import Workspace\n"
     "preflight.check = lambda *_, **__: None\n"
-    "def wait(plan, options, chosen, workspace, console):\n"
+    "def wait(plan, options, chosen, workspace, publication, console):\n"
     "    (workspace.work / 'disk').touch()\n"
     "    console.say('Waiting for the test')\n"
     "    time.sleep(60)\n"

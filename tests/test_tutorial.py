@@ -28,7 +28,7 @@ pytestmark = pytest.mark.real
 LIMIT = 25 * 60  # seconds for all of it, on 2 cores under emulation and with an empty cache
 SHOWN = 60  # lines of the log in a failure
 LEFT_BEHIND = Path(__file__).with_name("left_behind.py")
-FINDINGS = {"IMAGE-PLAIN", "MGC-FORMAT", "SCRUB-CANARIES", "SCRUB-MACHINE-ID", "SCRUB-SSH-HOSTKEYS"}
+FINDINGS = {"GEN-F02", "GEN-G29", "MGC-F01", "SCRUB-CANARIES", "SCRUB-MACHINE-ID", "SCRUB-SSH-HOSTKEYS"}
 BOOT_FINDINGS = {"BOOT-HOST-KEYS-UNIQUE", "BOOT-MACHINE-ID-UNIQUE", "BOOT-REBOOT", "BOOT-IMAGE-UNCHANGED"}
 
 
