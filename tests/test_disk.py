@@ -45,7 +45,10 @@ PLACE = Path("/images")
         ),
         (qemu_img.resize(PLACE / "a", "raw", 9), "qemu-img resize -q -f raw /images/a 9"),
         (qemu_img.resize(PLACE / "a", "raw", 9, shrink=True), "qemu-img resize -q -f raw --shrink /images/a 9"),
-        (qemu_img.check(PLACE / "a", "qcow2"), "qemu-img check --output=json -f qcow2 /images/a"),
+        (
+            qemu_img.check(PLACE / "a", "qcow2"),
+            "prlimit --cpu=300 --as=4294967296 qemu-img check --output=json -f qcow2 /images/a",
+        ),
         (
             qemu_img.compare(PLACE / "a", "raw", PLACE / "b", "qcow2"),
             "qemu-img compare -f raw -F qcow2 /images/a /images/b",
