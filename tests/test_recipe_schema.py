@@ -22,7 +22,7 @@ BEYOND = (
     "is no OpenPGP key", "private", "7A0070A08D46", "stands in line", "unknown target", "less than the image's disk",
     "network", "ends with /", "not UTF-8", "is empty", "is not a regular file", "nothing to run", "both run and script",
     "whole number of MiB", "must be from", "is longer", "control character", "must be one line", "has no value",
-    "'default' is the user", "has no name", "with a password", "must be a list", "bytes",
+    "'default' is the user", "has no name", "with a password", "must be a list", "bytes", "too long for YAML",
 )  # fmt: skip
 
 
