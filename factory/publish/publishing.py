@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from factory import files, settings
-from factory.errors import UsageError
+from factory.errors import PublishError, UsageError
 from factory.manifest import MANIFEST, PublicationEntry, read_manifest
 from factory.manifest import write as write_manifest
 from factory.publish import (
@@ -62,6 +62,7 @@ def publish(
 ) -> Published:
     """Publish *artefact*. Raises UsageError, ImageRefused and PublishError."""
     preparation, way = _prepared(artefact, target, wishes, console)
+    _long_enough(life, way)
     preparation.check_place(address_of(way, artefact))
     store = open_store(way, console)
     brought = preparation.before_upload()
@@ -74,6 +75,17 @@ def publish(
     if there is not None:  # the run that uploaded it did not come so far
         _beside(store, artefact, there)
     return Published(brought, there)
+
+
+def _long_enough(life: int, way: transport.Transport) -> None:
+    """Raise PublishError when a URL of *life* seconds would not live as long as the target demands."""
+    if life < way.least_life:
+        raise PublishError(
+            f"the URL would live {life / 3600:.4g} h; target {way.target} demands {way.least_life / 3600:.4g} h",
+            cause="The limit is what was asked for",
+            hint="Ask for a longer life with --expires",
+            code="publish.url-life",
+        )
 
 
 def conclude(
@@ -103,6 +115,7 @@ def plan(
 ) -> Planned:
     """What :func:`publish` would send. Uploads nothing and calls nobody; *show_url* signs, which needs credentials."""
     preparation, way = _prepared(artefact, target, wishes, console)
+    _long_enough(life, way)
     if not settings.value("FACTORY_S3_BUCKET"):
         console.warn(f"FACTORY_S3_BUCKET is not set: {NO_BUCKET} stands for it")
     address = address_of(way, artefact, without_bucket=NO_BUCKET)
