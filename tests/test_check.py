@@ -245,4 +245,5 @@ def test_a_repair_never_writes_over_a_file_or_follows_an_unsafe_image(factory: F
     done = factory("check", "--fix", unsafe, "--output", good.with_name("new.qcow2"))
     assert done.returncode == 5
     assert "cannot be repaired offline" in done.stderr
+    assert "FAIL GEN-F02" in done.stdout
     assert not good.with_name("new.qcow2").exists()

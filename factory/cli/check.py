@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from factory.cli.root import app
-from factory.errors import HostError, UsageError
+from factory.errors import FactoryError, HostError, ImageRefused, UsageError
 
 if TYPE_CHECKING:
     from factory.findings import Finding, Findings
@@ -67,14 +67,20 @@ def check(
             hint="Write 'factory check --fix IMAGE --output NEW'; the image itself is never changed",
             code="usage.output",
         )
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {output.absolute().parent} for the copy", code="usage.output")
     document, failure = _checked(path, wanted, ignored, allow_user)
     if output is not None and failure is None:
         from factory.fixing import fix as repair
 
-        for line in repair(path, wanted[0], document.findings, output):
-            typer.echo(line, err=True)
-        path = output
-        document, failure = _checked(path, wanted, ignored, allow_user)
+        try:
+            for line in repair(path, wanted[0], document.findings, output):
+                typer.echo(line, err=True)
+        except ImageRefused as error:
+            failure = error
+        else:
+            path = output
+            document, failure = _checked(path, wanted, ignored, allow_user)
     from factory import report as reports
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -83,8 +89,6 @@ def check(
         raise failure
     bad = [finding for finding in document.findings if finding.status == "fail"]
     if bad:
-        from factory.errors import ImageRefused
-
         first = bad[0].evidence.split("\n", 1)[0][:200]
         raise ImageRefused(
             f"{len(bad)} of {len(document.findings)} findings refuse {path.name}: {', '.join(_rules(bad))}",
@@ -95,13 +99,13 @@ def check(
 
 def _checked(
     path: Path, wanted: list[Target], ignored: dict[str, str], allow_users: list[str]
-) -> tuple[Findings, HostError | None]:
+) -> tuple[Findings, FactoryError | None]:
     """The findings on the file *path*; of what this host lacks both the finding and the error."""
     from factory import checking, checks, disk
     from factory.findings import Findings
 
     digest = disk.sha256(path)
-    failure: HostError | None = None
+    failure: FactoryError | None = None
     try:
         known = checking.Known(allow_users=tuple(allow_users), sha256=digest)
         findings = checking.ignoring(checking.check(path, wanted, known), ignored)

@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 bases_app = typer.Typer(help="The base images: list, build NAME, update.", no_args_is_help=True, rich_markup_mode=None)
-images_app = typer.Typer(help="The images built here: list, show.", no_args_is_help=True, rich_markup_mode=None)
+images_app = typer.Typer(help="The images built here: list, show, prune.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bases_app, name="bases")
 app.add_typer(images_app, name="images")
 
