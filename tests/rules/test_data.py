@@ -105,7 +105,7 @@ CASES = [
     benign("GEN-G46", "rhel", write("/root/anaconda-notes", "x"), folder("/var/log/anaconda")),
     # DL06: core dumps
     defect("DL06", "debian", write("/root/core", CORE)),
-    defect("DL06", "debian", write("/home/debian/work/core.bash.1234", CORE)),
+    defect("DL06", "debian", write("/home/debian/app/core.bash.1234", CORE)),
     defect("DL06", "debian", write("/core.815", CORE)),
     defect("DL06", "rhel", write("/var/lib/systemd/coredump/core.bash.0.1.zst", b"(\xb5/\xfd"), related=("ID06",)),
     defect("DL06", "rhel", write("/var/crash/127.0.0.1-2024/vmcore", "x")),
