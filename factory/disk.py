@@ -211,15 +211,7 @@ def raw_copy(source: Path, format: str, destination: Path) -> None:  # noqa: A00
     try:
         run.run(argv, reason=REASON, package=PACKAGE, timeout=600)
     except CommandFailed as error:
-        if _FULL.search(error.output):
-            raise HostError(
-                f"No space left on the disk of {destination.parent}",
-                cause=error.cause,
-                hint="Free some space (factory gc removes what crashed runs left) or choose another place",
-                output=error.output,
-                code="host.disk-space",
-            ) from None
-        raise
+        raise _explained(error, destination) from None
 
 
 def compare(first: Path, first_format: str, second: Path, second_format: str) -> bool:
@@ -283,15 +275,20 @@ def _run(argv: Sequence[str], path: Path, on_output: Callable[[str], None] | Non
         else:
             run.run(argv, reason=REASON, package=PACKAGE)
     except CommandFailed as error:
-        if _FULL.search(error.output):
-            raise HostError(
-                f"No space left on the disk of {path.parent}",
-                cause=error.cause,
-                hint="Free some space (factory gc removes what crashed runs left) or choose another place",
-                output=error.output,
-                code="host.disk-space",
-            ) from None
-        raise
+        raise _explained(error, path) from None
+
+
+def _explained(error: CommandFailed, path: Path) -> CommandFailed | HostError:
+    """*error*, or that the disk of *path* is full when qemu-img says so."""
+    if not _FULL.search(error.output):
+        return error
+    return HostError(
+        f"No space left on the disk of {path.parent}",
+        cause=error.cause,
+        hint="Free some space (factory gc removes what crashed runs left) or choose another place",
+        output=error.output,
+        code="host.disk-space",
+    )
 
 
 def _gib(size: int) -> str:
