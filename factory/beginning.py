@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from factory import disk, seed
 from factory.errors import BuildError, FactoryError, UsageError
 from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
-from factory.layering import Layering, spec_of
 from factory.layers import Identity, Layer
+from factory.layers.layering import Layering, spec_of
 from factory.login import log_in
 from factory.provision.session import FOLDER
 from factory.renewal import renew

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import __version__, bases, boot_test, cache, disk, layers, manifest, preflight, settings, unchanged
+from factory import __version__, bases, boot_test, cache, disk, layers, manifest, preflight, settings
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import BuildError, FactoryError, ImageRefused, UsageError
@@ -24,10 +24,11 @@ from factory.findings import Finding, Findings, Summary
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
-from factory.layer_keys import layer_keys, step_number
 from factory.layers import Policy, Use
+from factory.layers.keys import layer_keys, step_number
 from factory.publish import Artefact, BuildPublication, Unpublished
 from factory.reaping import reap_before_a_build
+from factory.renewal import unchanged
 from factory.verify import verify
 from factory.workspace import Workspace, flip
 

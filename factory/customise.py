@@ -11,8 +11,8 @@ from factory.beginning import Begun, Clock, begun
 from factory.errors import BuildError
 from factory.guest import Guest
 from factory.hypervisor.machine import Hypervisor, Machine
-from factory.layering import Layering
 from factory.layers import Identity, Policy, Use
+from factory.layers.layering import Layering
 from factory.provision.packages import system_of
 from factory.provision.session import FOLDER, Session
 from factory.renewal import set_clock

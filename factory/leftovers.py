@@ -17,7 +17,7 @@ from factory.inspection import Absent
 
 if TYPE_CHECKING:
     from factory.inspection import Image
-    from factory.inspection_answers import FileStat
+    from factory.inspection.answers import FileStat
 
 
 @dataclass(frozen=True)

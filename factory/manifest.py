@@ -29,7 +29,7 @@ from factory.findings import Digest, Findings, Model, Summary
 from factory.redact import Redactor
 
 if TYPE_CHECKING:
-    from factory.console_stage import StageRecord
+    from factory.console.stage import StageRecord
 
 Document = TypeVar("Document", bound=Model)
 

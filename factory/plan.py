@@ -85,8 +85,8 @@ def describe(plan: Plan, accelerator: str) -> list[Row]:
 
 def _points(plan: Plan, base_sha256: str, accelerator: str) -> list[Row]:
     """The boot, the upgrade and the steps, each with what becomes of its layer."""
-    from factory.layering import survey
     from factory.layers import Policy
+    from factory.layers.layering import survey
 
     recipe = plan.recipe
     whats = {"boot": f"{recipe.machine.cpus} CPUs, {recipe.machine.memory >> 20} MiB", "upgrade": recipe.upgrade}

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 from factory.inspection import Absent, Image, Unreadable
-from factory.inspection_answers import Facts
+from factory.inspection.answers import Facts
 
 T = TypeVar("T")
 Content = bytes | str | tuple[str, Any]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.console import Console
-from factory.console_plain import PlainFace, SafeStream
+from factory.console.plain import PlainFace, SafeStream
 from factory.errors import BuildError, HostError, StepFailed
 from factory.redact import LONGEST_LINE, Redactor, clean
 from tests.console_streams import events, parsed, plain, without_stamps

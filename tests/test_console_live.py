@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.console_text import cells
+from factory.console.text import cells
 
 ROOT = Path(__file__).parents[1]
 PYTHONPATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

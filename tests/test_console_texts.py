@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.console import Console, StageRecord, summary, timeline_chart
-from factory.console_text import cells, fit, progress_parts, seconds_text, size_text
+from factory.console.text import cells, fit, progress_parts, seconds_text, size_text
 from factory.errors import FactoryError, Fault, RecipeError
 from tests.console_streams import events, parsed, plain
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import factory.run
-from factory import cache, doctor, doctor_services, preflight, processes
-from factory.doctor_row import Check, guarded
+from factory import cache, doctor, preflight, processes
+from factory.doctor import services
+from factory.doctor.row import Check, guarded
 from factory.errors import HostError
 from factory.plan import make_plan
 from factory.workspace import Workspace
@@ -69,7 +70,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, mirror: str) -> list[Check]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("FACTORY_MIRROR", mirror)
-    return list(doctor_services.archive())
+    return list(services.archive())
 
 
 def test_an_archive_that_answers_and_the_clock(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_an_archive_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_archive_that_never_answers_costs_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_services, "ANSWER", 0.5)
+    monkeypatch.setattr(services, "ANSWER", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         found = row(asked(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/debian"), "archive")
@@ -115,16 +116,16 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_clock_is_compared(date: str, state: str) -> None:
-    (found,) = doctor_services.clock(date, NOW, "mirror.example")
+    (found,) = services.clock(date, NOW, "mirror.example")
     assert found.state == state and (state == "ok" or "mirror.example" in found.found)
 
 
 def test_a_metadata_service_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
-        monkeypatch.setattr(doctor_services, "METADATA", service.getsockname())
-        (found,) = doctor_services.metadata()
+        monkeypatch.setattr(services, "METADATA", service.getsockname())
+        (found,) = services.metadata()
     assert found.state == "warn" and "credentials" in found.found
-    (found,) = doctor_services.metadata()
+    (found,) = services.metadata()
     assert found.state == "ok"
 
 
@@ -235,20 +236,20 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_bucket_that_can_be_written_and_one_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import object_store
 
-    (unset,) = doctor_services.store()
+    (unset,) = services.store()
     assert unset.state == "ok" and "not set up" in unset.found
     with object_store.running(tmp_path / "store") as store:
         object_store.lead_to(store, monkeypatch)
-        (found,) = doctor_services.store()
+        (found,) = services.store()
         assert found.state == "ok" and "can be written" in found.found
         pending = store.client().list_multipart_uploads(Bucket=object_store.BUCKET)
         assert not pending.get("Uploads") and not store.client().list_objects_v2(Bucket=object_store.BUCKET)["KeyCount"]
         monkeypatch.setenv("FACTORY_S3_BUCKET", "nobodys")
-        (found,) = guarded(doctor_services.store)
+        (found,) = guarded(services.store)
         assert found.state == "fail" and "nobodys" in found.found + found.fix
         monkeypatch.setenv("FACTORY_S3_BUCKET", object_store.BUCKET)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong" * 8)
-        (found,) = guarded(doctor_services.store)
+        (found,) = guarded(services.store)
         assert found.state == "fail" and "wrongwrong" not in str(found)
 
 
@@ -256,11 +257,11 @@ def test_a_key_of_a_cloud_that_is_taken_and_one_that_is_not(tmp_path: Path, monk
     from tests.magalu_scene import open_scene
 
     with open_scene(tmp_path, monkeypatch):
-        (found,) = doctor_services.clouds()
+        (found,) = services.clouds()
         assert (found.state, found.what) == ("ok", "API of mgc")
         monkeypatch.setenv("MGC_API_KEY", "not-a-key-of-anybody")
-        (found,) = doctor_services.clouds()
+        (found,) = services.clouds()
         assert found.state == "fail" and "not-a-key" not in str(found)
         monkeypatch.delenv("MGC_API_KEY")
         monkeypatch.setenv("MGC_CONFIG_DIR", str(tmp_path / "none"))
-        assert list(doctor_services.clouds()) == []
+        assert list(services.clouds()) == []

@@ -11,8 +11,8 @@ import pytest
 
 from factory import cache, disk, layers, seed
 from factory.errors import FactoryError
-from factory.layer_keys import LayerKey, changed, layer_keys, step_number
 from factory.layers import Identity, Policy, choose
+from factory.layers.keys import LayerKey, changed, layer_keys, step_number
 from tests.command_line import own_places
 from tests.recipe_files import load
 

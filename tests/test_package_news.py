@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from factory import package_news, unchanged
 from factory.console import Console
 from factory.errors import BuildError, HostError
 from factory.manifest import PackageEntry
-from factory.package_news import changed, status
+from factory.renewal import package_news, unchanged
+from factory.renewal.package_news import changed, status
 from tests.recipe_files import HEAD, write
 from tests.test_unchanged import built, place, plan_of
 

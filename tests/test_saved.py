@@ -146,7 +146,7 @@ def test_another_qemu_is_another_identity(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_guest_needs_nothing_but_an_old_python() -> None:
     import ast
 
-    tree = ast.parse((Path(renewal.__file__).parent / "renewal_in_guest.py").read_text(), feature_version=(3, 6))
+    tree = ast.parse((Path(renewal.__file__).parent / "in_guest.py").read_text(), feature_version=(3, 6))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert imported <= sys.stdlib_module_names
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))

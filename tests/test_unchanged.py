@@ -13,7 +13,7 @@ import pytest
 
 from factory import bases, cache, manifest
 from factory.plan import Plan, make_plan
-from factory.unchanged import find
+from factory.renewal.unchanged import find
 from tests import command_line
 from tests.command_line import Done
 from tests.recipe_files import HEAD, write

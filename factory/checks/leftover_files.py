@@ -19,7 +19,7 @@ from factory.reading import homes, own_files
 
 if TYPE_CHECKING:
     from factory.inspection import Image
-    from factory.inspection_answers import FileStat
+    from factory.inspection.answers import FileStat
 
 LIMIT = 4 << 20  # bytes of a file whose lines are looked at
 

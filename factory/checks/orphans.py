@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.inspection import Image
-from factory.inspection_answers import FileStat
+from factory.inspection.answers import FileStat
 from factory.reading import accounts
 
 _HOMES = "/home"

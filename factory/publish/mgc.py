@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from factory import http, settings
-from factory.doctor_row import Check
+from factory.doctor.row import Check
 from factory.errors import FactoryError, PublishError, UsageError
 from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
 from factory.publish.importer import Brought, Wishes

@@ -14,7 +14,7 @@ from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
-    from factory.inspection_answers import FileStat
+    from factory.inspection.answers import FileStat
 
 # fmt: off
 _SYSTEM = {

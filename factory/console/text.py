@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import sentence
 
 if TYPE_CHECKING:
-    from factory.console_stage import StageRecord
+    from factory.console.stage import StageRecord
 
 OUTPUT_LINES = 20  # lines of a program's output below an error
 

@@ -21,7 +21,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from factory import http, mirror, settings, targets
-from factory.doctor_row import Check, guarded
+from factory.doctor.row import Check, guarded
 from factory.publish import transport
 
 ANSWER = 5.0  # seconds that a service gets to answer

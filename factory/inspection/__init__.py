@@ -1,6 +1,6 @@
 """A read-only view of the files inside a disk image, without booting or mounting it.
 
-The image is read by a child process (:mod:`factory.inspection_child`) with no rights and strict limits, because images
+The image is read by a child process (:mod:`factory.inspection.child`) with no rights and strict limits, because images
 may be hostile. Paths are paths of the guest: symbolic links resolve inside it, and its own fstab says which partition
 is mounted where. Names that are no UTF-8 come as ``os.fsdecode`` gives them. When something cannot be told, Unreadable
 is raised: "could not look" must never pass for "nothing there".
@@ -22,8 +22,8 @@ from typing import Any, Self, TypeVar
 
 from factory import files, run
 from factory.errors import BuildError
-from factory.inspection_answers import FileStat, facts, stat
-from factory.inspection_wire import WireError, receive, send
+from factory.inspection.answers import FileStat, facts, stat
+from factory.inspection.wire import WireError, receive, send
 from factory.partitions import Partition
 
 LIMIT = 16 << 20  # bytes that read() returns unless told otherwise
@@ -31,7 +31,7 @@ CHUNK = 4 << 20
 ENTRIES_LIMIT = 5_000_000  # files that one walk passes
 T = TypeVar("T")
 
-_START = "import sys; sys.path.append(sys.argv.pop(1)); from factory.inspection_child import main; main()"
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from factory.inspection.child import main; main()"
 
 
 class Unreadable(BuildError):
@@ -71,7 +71,7 @@ class Image:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             image_format = image_format or ("qcow2" if os.pread(descriptor, 4, 0) == b"QFI\xfb" else "raw")
-            package = str(Path(__file__).resolve().parent.parent)
+            package = str(Path(__file__).resolve().parents[2])
             # -I: nothing of the environment or the current folder may choose the code that runs.
             argv = [sys.executable, "-I", "-B", "-c", _START, package, str(descriptor), image_format]
             self._child = run.start(argv, reason="to read disk images", pass_fds=[descriptor], stderr=self._errors)

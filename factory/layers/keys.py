@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory.recipe.digest import file_digest
 from factory.recipe.steps import CopyStep, PackagesStep, ShellStep
-from factory.unchanged import PACKAGES_KEEP
+from factory.renewal.unchanged import PACKAGES_KEEP
 
 if TYPE_CHECKING:
     from factory.recipe import Recipe

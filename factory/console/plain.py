@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from factory.console_stage import Stage
-from factory.console_text import error_text, output_tail, progress_parts, seconds_text, size_text
+from factory.console.stage import Stage
+from factory.console.text import error_text, output_tail, progress_parts, seconds_text, size_text
 
 
 class SafeStream:

@@ -71,8 +71,8 @@ def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchange
 
 
 def _news(plan: Plan, image: Image, base: bases.Base | None, console: Console) -> list[str]:
-    """Packages of *image* that a build would install in another version; see :mod:`factory.package_news`."""
-    from factory import package_news
+    """Packages of *image* that a build would install in another version; see :mod:`factory.renewal.package_news`."""
+    from factory.renewal import package_news
 
     recipe = plan.recipe
     if plan.base.kind != "scratch":

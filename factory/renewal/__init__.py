@@ -79,5 +79,5 @@ def _require_renewed(guest: Guest, old: tuple[KeyPair, KeyPair], scale: float) -
 
 def program(values: Mapping[str, str]) -> str:
     """What Python in the guest reads: the script, with *values* above it."""
-    script = (resources.files("factory") / "renewal_in_guest.py").read_text("utf-8")
+    script = (resources.files("factory.renewal") / "in_guest.py").read_text("utf-8")
     return script.replace("import fcntl\n", f"VALUES = {json.dumps(dict(values))!r}\nimport fcntl\n", 1)

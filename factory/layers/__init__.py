@@ -19,7 +19,7 @@ from typing import Any, Literal
 from factory import bases, cache, copying, disk
 from factory.errors import FactoryError, HostError
 from factory.files import write_whole
-from factory.layer_keys import LayerKey, changed
+from factory.layers.keys import LayerKey, changed
 from factory.seed import KeyPair
 
 ROOM = 2 << 30  # bytes that stay free on the disk of the cache

@@ -18,7 +18,7 @@ from dfvfs.path import factory as specs
 from dfvfs.resolver import context, resolver
 from dfvfs.resolver_helpers import manager, os_resolver_helper
 
-from factory.inspection_filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
+from factory.inspection.filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
 from factory.partitions import FileSystem, Partition, identify, reader
 from factory.qcow2 import Qcow2, Qcow2Error
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from factory.console_plain import JsonFace, PlainFace, SafeStream
-from factory.console_stage import Face, Progress, Stage, StageRecord
-from factory.console_text import summary, timeline_chart
+from factory.console.plain import JsonFace, PlainFace, SafeStream
+from factory.console.stage import Face, Progress, Stage, StageRecord
+from factory.console.text import summary, timeline_chart
 from factory.errors import FactoryError, HostError
 from factory.redact import Redactor, clean
 
@@ -52,7 +52,7 @@ class Console:
             return cls(JsonFace(safe))
         if os.environ.get("CI", "").lower() not in ("", "0", "false") or not _draws(safe):
             return cls(PlainFace(safe), ascii_only=_ascii_only(safe))
-        from factory.console_live import LiveFace
+        from factory.console.live import LiveFace
 
         console = cls(width=_columns(safe), ascii_only=_ascii_only(safe))
         console._faces.append((LiveFace(safe, console._lock, ascii_only=console._ascii), None))

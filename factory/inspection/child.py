@@ -14,7 +14,7 @@ import resource
 import sys
 from typing import Any
 
-from factory.inspection_wire import MAX_BYTES, WireError, receive, send
+from factory.inspection.wire import MAX_BYTES, WireError, receive, send
 
 ACCOUNTS = ("factory-qemu", "nobody")  # the first that exists, when started by root
 MEMORY = 1 << 30  # bytes of address space
@@ -57,9 +57,9 @@ def main() -> None:
     descriptor, image_format = int(sys.argv[1]), sys.argv[2]
     answers = os.dup(1)
     os.dup2(2, 1)  # nothing that a library prints may look like an answer
-    from factory.inspection_disk import Disk
-    from factory.inspection_filesystems import Entry, VolumeError
-    from factory.inspection_tree import Absent, Node, Tree
+    from factory.inspection.disk import Disk
+    from factory.inspection.filesystems import Entry, VolumeError
+    from factory.inspection.tree import Absent, Node, Tree
     from factory.partitions import read_table
 
     def described(entry: Entry, partition: int) -> list[Any]:

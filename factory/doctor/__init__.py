@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from factory import doctor_services, settings
-from factory.doctor_row import Check, guarded
+from factory import settings
+from factory.doctor import services
+from factory.doctor.row import Check, guarded
 from factory.errors import CommandFailed, FactoryError
 from factory.run import AS_NAMESPACE_ROOT, find, run
 
@@ -34,12 +35,12 @@ def examine() -> list[Check]:
     """Every check, in the order of a build."""
     checks: list[Check] = []
     with ThreadPoolExecutor(1) as pool:  # they wait for answers, while this host is looked at
-        services = pool.submit(doctor_services.examine)
+        answers = pool.submit(services.examine)
         for examination in (
             _programs, _accelerator, _kvm, _libvirt, _firmware, _name_spaces, _places, _memory, _cache, _left
         ):  # fmt: skip
             checks += guarded(examination)
-        checks += services.result()
+        checks += answers.result()
     return checks + guarded(_settings)
 
 

@@ -18,8 +18,8 @@ from factory import __version__, cache, layers, seed
 from factory.errors import FactoryError
 from factory.hypervisor import identity as form_of
 from factory.hypervisor.domain import Disk, MachineSpec
-from factory.layer_keys import LayerKey, layer_keys
 from factory.layers import Identity, Policy, Start, Use
+from factory.layers.keys import LayerKey, layer_keys
 
 if TYPE_CHECKING:
     from factory.bases import Base

@@ -16,9 +16,9 @@ from rich.console import Console as Terminal
 from rich.live import Live
 from rich.text import Text
 
-from factory.console_plain import SafeStream, facts
-from factory.console_stage import Progress, Stage
-from factory.console_text import bar, cells, error_text, fit, output_tail, progress_parts, seconds_text
+from factory.console.plain import SafeStream, facts
+from factory.console.stage import Progress, Stage
+from factory.console.text import bar, cells, error_text, fit, output_tail, progress_parts, seconds_text
 
 REFRESH = 0.2  # seconds; a guest under TCG needs the processors more than the spinner does
 MARKS = {"ok": "✔", "failed": "✘", "cached": "≡", "skipped": "○"}

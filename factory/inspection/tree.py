@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from factory.inspection_filesystems import Entry, Volume, VolumeError
+from factory.inspection.filesystems import Entry, Volume, VolumeError
 from factory.partitions import Partition
 
 LINKS = 40  # followed in one path, as in Linux

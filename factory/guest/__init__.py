@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from factory.errors import BuildError, MachineError
-from factory.guest_stream import Feed, drain
+from factory.guest.stream import Feed, drain
 
 if TYPE_CHECKING:
     import paramiko
