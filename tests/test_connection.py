@@ -47,6 +47,29 @@ def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
     assert "Is the daemon behind qemu:///system running" in done.stdout
 
 
+@pytest.mark.real
+def test_what_libvirt_reads_at_its_start_is_not_inherited(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from factory.hypervisor import connection\n"
+        "connection._load(Path(sys.argv[1])); assert 'LIBVIRT_LOG_OUTPUTS' not in os.environ\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "LIBVIRT_LOG_OUTPUTS"}
+    subprocess.run([sys.executable, "-c", program, tmp_path], cwd=TOP, env=environment, check=True)
+    assert (tmp_path / "libvirt.log").exists()
+
+
+@pytest.mark.real
+def test_a_log_of_the_users_own_that_cannot_be_written(tmp_path: Path) -> None:
+    program = (
+        "from factory.hypervisor import connection; from factory.errors import HostError\n"
+        "try:\n    connection._load(None)\nexcept HostError as error:\n    print(error.code, error.hint)"
+    )
+    environment = os.environ | {"LIBVIRT_LOG_OUTPUTS": f"3:file:{tmp_path}/absent/log"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=TOP, env=environment, capture_output=True, text=True)
+    assert "host.libvirt-binding" in done.stdout
+    assert "unset LIBVIRT_LOG_OUTPUTS" in done.stdout
+
+
 def test_a_folder_too_long_for_sockets_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(HostError) as caught:
         connection._prepare_root(Path("/" + "x" * 80), "")

@@ -134,17 +134,22 @@ class Connection:
 
 
 def _load(root: Path | None) -> Any:
-    # libvirt reads this when it is loaded; without it, it writes on our standard error.
-    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{root}/libvirt.log" if root else "4:file:/dev/null")
+    # libvirt reads this when it is loaded; without it, it writes on our standard error. Programs that we start must not
+    # inherit it: the folder is ours, and libvirt does not load when the file cannot be written.
+    name, before = "LIBVIRT_LOG_OUTPUTS", os.environ.get("LIBVIRT_LOG_OUTPUTS")
+    os.environ[name] = before or (f"3:file:{root}/libvirt.log" if root else "4:file:/dev/null")
     try:
         import libvirt
-    except ImportError as error:
+    except (ImportError, SystemError) as error:
         raise HostError(
             "the Python binding of libvirt cannot be loaded",
-            cause=str(error),
-            hint="Run 'make setup'",
+            cause=f"{error}" + (f"; {name} is {before!r}" if before else ""),
+            hint="Run 'make setup'" + (f", or unset {name}" if before else ""),
             code="host.libvirt-binding",
         ) from error
+    finally:
+        if before is None:
+            del os.environ[name]
     libvirt.registerErrorHandler(_silent, None)  # it would print every error on stderr
     return libvirt
 
