@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import disk, seed
+from factory import cloud_init, disk, seed
 from factory.errors import BuildError, FactoryError, UsageError
 from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
 from factory.layers import Identity, Layer
@@ -165,14 +164,15 @@ def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hyperviso
 
 def _wait_for_cloud_init(guest: Guest, machine: Machine, scale: float) -> None:
     """Until cloud-init has ended: before that, packages and files of ours would race with it."""
-    done = guest.run("cloud-init status --wait --long", check=False, timeout=300 * scale, alive=machine.check_alive)
-    match = re.search(r"^status: (.*)$", done.stdout, re.MULTILINE)
-    status = match.group(1).strip() if match else "unknown"
-    if status != "done":
+    cloud_init.wait(guest, timeout=300 * scale, alive=machine.check_alive)
+    ended = cloud_init.ended(guest)
+    if not ended.finished or ended.errors:
         log = guest.run("grep -E 'WARNING|ERROR|Traceback' /var/log/cloud-init.log | tail -n 20", check=False).stdout
         raise BuildError(
-            f"cloud-init ended with the status {status!r} in the build's guest",
-            cause=(log.strip().splitlines() or ["its log shows no error"])[-1],
+            "cloud-init ended with an error in the build's guest"
+            if ended.errors
+            else "cloud-init did not run to its end",
+            cause=(*ended.errors, *log.strip().splitlines()[-1:], "its log shows no error")[0],
             hint="Look at cloud_init: in the recipe, and at the lines of cloud-init in console-build.log",
             output=log,
             code="build.cloud-init",

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from factory import cloud_init
 from factory.errors import MachineError
 from factory.guest import Guest
 from factory.hypervisor.machine import Machine
@@ -90,7 +91,7 @@ def gather(guest: Guest, machine: Machine, scale: float) -> Facts:
     """Wait for the guest to come to rest, then ask it everything at once. Raises MachineError."""
     from factory.guest import offered_methods
 
-    guest.run("cloud-init status --wait >/dev/null 2>&1", check=False, timeout=WAIT * scale, alive=machine.check_alive)
+    cloud_init.wait(guest, timeout=WAIT * scale, alive=machine.check_alive)
     guest.run("systemctl is-system-running --wait", check=False, timeout=WAIT * scale, alive=machine.check_alive)
     done = guest.run(
         f"sudo -n python3 -I - {MARKER_FILE} {COUNTER_FILE}", stdin=SCRIPT.encode(), check=False, timeout=WAIT * scale
