@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
-from factory import accounts
+from factory.reading import accounts
 from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
+
+_MEMORY = ("/dev/", "/proc/", "/run/", "/sys/")
 
 
 @dataclass(frozen=True)
@@ -34,5 +36,14 @@ class Homes:
 
 @once
 def read(image: Image) -> Homes:
-    """Those in passwd, /root, /home/* and /etc/skel. One on a partition that is not on the disk raises Unreadable."""
-    return Homes({home: tuple(image.listdir(home or "/")) for home in accounts.homes(image)})
+    """Those in passwd, /root, /home/* and /etc/skel. One on a partition that is not on the disk raises Unreadable.
+
+    What lies in a machine's memory (the account sys has the home /dev) is none.
+    """
+    named = [account.home.rstrip("/") for account in accounts.read(image).all if account.home.startswith("/")]
+    found = {}
+    for home in dict.fromkeys(["", "/root", "/etc/skel", *image.glob("/home/*"), *named]):
+        status = image.stat(home or "/", follow=True)
+        if status and status.kind == "dir" and not f"{home}/".startswith(_MEMORY):
+            found[home] = tuple(image.listdir(home or "/"))
+    return Homes(found)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.accounts import HUMAN, Account, accounts
 from factory.leftovers import Leftover
+from factory.reading import accounts
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -34,11 +34,12 @@ def apply(_: Facts) -> str:
 
 def verify(image: Image, facts: Facts) -> Iterator[Leftover]:
     """An account of the system (below 1000) is the distribution's or a package's, and needs no permission."""
-    for account in accounts(image):
+    people = accounts.read(image)
+    for account in people.all:
         allowed = not {account.name, str(account.uid)}.isdisjoint(facts.allow_users)
         if account.uid == 0 and account.name != "root":
             yield Leftover("/etc/passwd", f"{account.name} has the user id 0")
-        if account.uid in HUMAN and not allowed:
+        if people.human(account) and not allowed:
             yield Leftover(
                 "/etc/passwd", f"{account.name} ({account.uid}) is an account that the recipe does not allow"
             )
@@ -46,11 +47,9 @@ def verify(image: Image, facts: Facts) -> Iterator[Leftover]:
             yield Leftover("/etc/shadow", f"{account.name} {problem}")
 
 
-def _password(account: Account, allowed: bool) -> str:
-    if not account.password:
+def _password(account: accounts.Account, allowed: bool) -> str:
+    if account.kind == "none":
         return "needs no password"
-    if account.locked or (allowed and account.name != "root"):
+    if account.kind == "locked" or (allowed and account.name != "root"):
         return ""
-    if account.password.startswith("!") and len(account.password) > 4:
-        return "is locked, but its password is kept behind the lock"
-    return "has a password"
+    return "is locked, but its password is kept behind the lock" if account.kind == "kept" else "has a password"

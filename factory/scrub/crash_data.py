@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.accounts import homes
 from factory.leftovers import Leftover, any_below, named, size
+from factory.reading import homes
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -38,7 +38,7 @@ def apply(_: Facts) -> str:
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """A directory named core is somebody's own."""
     yield from any_below(image, *_FOLDERS)
-    for home in homes(image):
+    for home in homes.read(image).names:
         for path, found in named(image, home, _CORES):
             if found.kind != "dir":
                 yield Leftover(path, size(found))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.accounts import homes
 from factory.leftovers import Leftover, any_below
+from factory.reading import homes
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -47,7 +47,7 @@ def apply(_: Facts) -> str:
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """An empty folder is no leftover."""
-    for home in homes(image):
+    for home in homes.read(image).names:
         yield from any_below(image, *(f"{home}/{name}" for name in _FOLDERS))
         for name in _FILES:
             if image.exists(f"{home}/{name}"):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.accounts import homes
 from factory.leftovers import Leftover, named
+from factory.reading import homes
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -55,7 +55,7 @@ def apply(_: Facts) -> str:
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """Files with content."""
-    for home in homes(image):
+    for home in homes.read(image).names:
         for folder, names in _FOLDERS.items():
             for path, found in named(image, f"{home}{folder}", names):
                 if found.kind == "file" and found.size:

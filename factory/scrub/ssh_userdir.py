@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from factory import sshd_config
-from factory.accounts import accounts, homes
 from factory.leftovers import Leftover
+from factory.reading import accounts, homes
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -45,7 +45,7 @@ def apply(_: Facts) -> str:
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """Files with content; an empty authorized_keys lets nobody in."""
-    for home in homes(image):
+    for home in homes.read(image).names:
         folder = f"{home}/.ssh"
         found = image.stat(folder, follow=True)
         if found and found.kind != "dir":
@@ -71,7 +71,7 @@ def _kind(path: str) -> str:
 def _named(image: Image) -> list[str]:
     patterns = [word for word in sshd_config.values(image, "AuthorizedKeysFile") if word != "none"]
     found = []
-    for account in accounts(image):
+    for account in accounts.read(image).all:
         for pattern in patterns:
             path = pattern.replace("%u", account.name).replace("%h", account.home)
             if not path.startswith("/"):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from factory.accounts import accounts
 from factory.leftovers import Leftover, any_below
+from factory.reading import accounts
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -37,7 +37,7 @@ def apply(_: Facts) -> str:
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
     """As apply does."""
     yield from any_below(image, *_HARDWARE)
-    names = {account.name for account in accounts(image)}
+    names = accounts.read(image).names
     for leftover in any_below(image, _LINGER):
         if leftover.path.rpartition("/")[2] not in names:
             yield Leftover(leftover.path, "services of a user who is no more")
