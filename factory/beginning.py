@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from factory import cloud_init, disk, seed
 from factory.errors import BuildError, FactoryError, UsageError
-from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.hypervisor.machine import Machine, free_port, new_mac, new_uuid
 from factory.layers import Identity, Layer
 from factory.layers.layering import Layering, spec_of
 from factory.login import log_in
@@ -20,11 +20,9 @@ from factory.provision.session import FOLDER
 from factory.renewal import renew
 
 if TYPE_CHECKING:
-    from factory.bases import Base
     from factory.console import Console
     from factory.guest import Guest
-    from factory.plan import Plan
-    from factory.workspace import Workspace
+    from factory.site import Site
 
 
 @dataclass
@@ -42,51 +40,40 @@ class Begun:
 
 
 @contextlib.contextmanager
-def begun(
-    plan: Plan, base: Base, layering: Layering, workspace: Workspace, hypervisor: Hypervisor, console: Console
-) -> Iterator[Begun]:
+def begun(site: Site, layering: Layering) -> Iterator[Begun]:
     """The guest from the layer that *layering* has chosen, or from a cold boot when there is none or it is no good."""
     with contextlib.ExitStack() as running:
         found: Begun | None = None
         if layering.start.layer:
             try:
-                found = _resumed(plan, base, layering, layering.start.layer, workspace, hypervisor, console, running)
+                found = _resumed(site, layering, layering.start.layer, running)
             except (FactoryError, OSError) as error:
                 running.close()
                 layering.give_up(error)
         if found is None:
-            found = _booted(plan, base, workspace, hypervisor, console, running)
+            found = _booted(site, running)
         layering.begun()
         running.callback(found.guest.close)
         yield found
 
 
-def _resumed(
-    plan: Plan,
-    base: Base,
-    layering: Layering,
-    layer: Layer,
-    workspace: Workspace,
-    hypervisor: Hypervisor,
-    console: Console,
-    running: contextlib.ExitStack,
-) -> Begun:
-    recipe, work = plan.recipe, workspace.work
+def _resumed(site: Site, layering: Layering, layer: Layer, running: contextlib.ExitStack) -> Begun:
+    hypervisor, console, work = site.hypervisor, site.console, site.workspace.work
     old = layer.identity
     identity = old.renewed(seed.new_keypair("build"), seed.new_keypair("build-host"))
     _hide(identity, console)
     with console.stage("boot") as stage:
         overlay, memory, blank = work / "resumed.qcow2", work / "resumed.memory", work / "blank.iso"
-        layer.copy(layering.store, hypervisor.enclosure.path(base.path), overlay, memory)
+        layer.copy(layering.store, hypervisor.enclosure.path(site.base.path), overlay, memory)
         # The seed has done its work; the guest still needs a disk of that size there.
         with blank.open("wb") as file:
             file.truncate(layer.seed_size)
         spec = replace(
-            spec_of(recipe, hypervisor.accelerator.name, overlay, blank),
+            spec_of(site.plan.recipe, hypervisor.accelerator.name, overlay, blank),
             uuid=new_uuid(),
             mac=old.mac,
             ssh_port=free_port(),
-            console=workspace.partial / "console-build.log",
+            console=site.workspace.partial / "console-build.log",
         )
         machine = running.enter_context(hypervisor.resumed(spec, memory, layer.machine))
         memory.unlink()  # QEMU has read all of it
@@ -98,16 +85,9 @@ def _resumed(
     return Begun(machine, guest, identity, layer.seed_size, layer.lists_at)
 
 
-def _booted(
-    plan: Plan,
-    base: Base,
-    workspace: Workspace,
-    hypervisor: Hypervisor,
-    console: Console,
-    running: contextlib.ExitStack,
-) -> Begun:
-    recipe, work = plan.recipe, workspace.work
-    overlay = _overlay(plan, base, workspace, hypervisor)
+def _booted(site: Site, running: contextlib.ExitStack) -> Begun:
+    recipe, hypervisor, console, work = site.plan.recipe, site.hypervisor, site.console, site.workspace.work
+    overlay = _overlay(site)
     given = seed.build_seed(
         hostname=f"factory-{secrets.token_hex(5)}",
         instance_id=new_uuid(),
@@ -126,7 +106,7 @@ def _booted(
         uuid=uuid,
         mac=mac,
         ssh_port=free_port(),
-        console=workspace.partial / "console-build.log",
+        console=site.workspace.partial / "console-build.log",
     )
     machine = running.enter_context(hypervisor.machine(spec))
     with console.stage("boot") as stage:
@@ -146,8 +126,8 @@ def _hide(identity: Identity, console: Console) -> None:
             console.redact(text)
 
 
-def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hypervisor) -> Path:
-    recipe = plan.recipe
+def _overlay(site: Site) -> Path:
+    recipe, base = site.plan.recipe, site.base
     smallest = disk.info(base.path, "qcow2").virtual_size
     if recipe.disk < smallest:
         raise UsageError(
@@ -156,9 +136,9 @@ def _overlay(plan: Plan, base: Base, workspace: Workspace, hypervisor: Hyperviso
             hint=f"Write disk: {-(-smallest // 2**30)}GiB or more",
             code="recipe.disk-too-small",
         )
-    overlay = workspace.work / "disk.qcow2"
+    overlay = site.workspace.work / "disk.qcow2"
     # Clusters of the file system's own block size: a larger one would keep blocks that the guest has trimmed.
-    disk.create_overlay(hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)
+    disk.create_overlay(site.hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)
     return overlay
 
 

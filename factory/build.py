@@ -15,25 +15,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import __version__, bases, boot_test, cache, disk, layers, manifest, preflight, settings
+from factory import bases, boot_test, cache, disk, layers, manifest, preflight, record, settings
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import BuildError, FactoryError, ImageRefused, UsageError
 from factory.files import touching
-from factory.findings import Finding, Findings, Summary
+from factory.findings import Summary, failed
 from factory.finish import finish
 from factory.hypervisor import accelerator
 from factory.hypervisor.machine import Hypervisor
 from factory.layers import Policy, Use
 from factory.layers.keys import layer_keys, step_number
-from factory.publish import Artefact, BuildPublication, Unpublished
+from factory.publish import BuildPublication, Unpublished
 from factory.reaping import reap_before_a_build
 from factory.renewal import unchanged
+from factory.site import Site
 from factory.verify import verify
 from factory.workspace import Workspace, flip
 
 if TYPE_CHECKING:
-    from factory.console import Console, StageRecord
+    from factory.console import Console
     from factory.plan import Plan
     from factory.publish.importer import Wishes
 
@@ -154,7 +155,8 @@ def _run(
     base = obtain_base(plan, options, chosen, console)
     image = workspace.partial / plan.image
     with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
-        customised = customise(plan, base, workspace, hypervisor, console, policy(plan, options))
+        site = Site(plan, base, workspace, hypervisor, console)
+        customised = customise(site, policy(plan, options))
         try:
             finish(customised.disk, image, workspace.work, console)
         except BuildError as error:
@@ -164,54 +166,26 @@ def _run(
         ignored = plan.recipe.checks.ignore
         known = Known(tuple(plan.recipe.checks.allow_users), plan.recipe.requirements.disk or plan.recipe.disk)
         findings = ignoring(verify(image, customised, plan.targets, known, workspace.work, console), ignored)
-        if not _failed(findings):
-            publication.begin(lambda: _artefact(plan, base, image, workspace))
         boots: tuple[manifest.BootEntry, ...] = ()
-        if not _failed(findings) and options.boot_test != "none":
-            outcome = boot_test.run(
-                _boot_test(plan, base, customised, image, options),
-                hypervisor,
-                workspace.work,
-                workspace.partial,
-                console,
-            )
-            findings += ignoring(outcome.findings, ignored)
-            boots = outcome.boots
-        versions = hypervisor.connection.versions()
-    digest = _write_findings(workspace, image, plan, findings)
-    _refuse_failures(findings)
-    document = _manifest(
-        plan, options, base, customised, chosen, started, image, digest, findings, boots, versions, workspace, console
-    )
-    manifest.write(workspace.partial / "manifest.json", document, secrets=plan.recipe.secrets)
+        if not failed(findings):
+            publication.begin(lambda: record.artefact(site, image))
+            if options.boot_test != "none":
+                test = _boot_test(site, customised, image, options)
+                outcome = boot_test.run(test, hypervisor, workspace.work, workspace.partial, console)
+                findings += ignoring(outcome.findings, ignored)
+                boots = outcome.boots
+        tools = hypervisor.connection.versions()
+    digest = disk.sha256(image)
+    told = record.Record(site, customised, image, digest, findings, boots, options.boot_test, tools, started)
+    told.write_findings()
+    record.refuse_failures(findings)
+    told.write_manifest()
     workspace.write_sums({image.name: digest})
     seconds = (datetime.now(UTC) - started).total_seconds()
     return Built(
         plan.recipe.name, workspace.build_id, workspace.partial, image, image.stat().st_size, digest,
         Summary.of(findings), seconds,
     )  # fmt: skip
-
-
-def _artefact(plan: Plan, base: bases.Base, image: Path, workspace: Workspace) -> Artefact:
-    """What is to be published, as far as it is known before the boot tests."""
-    recipe = plan.recipe
-    boot = base.facts.get("boot") or ["bios", "uefi"]
-    return Artefact(
-        image=image,
-        sha256=disk.sha256(image),
-        size=image.stat().st_size,
-        name=recipe.name,
-        version=recipe.version,
-        virtual_size=disk.info(image, "qcow2").virtual_size,
-        architecture=recipe.architecture,
-        build_id=workspace.build_id,
-        digest=plan.digest,
-        description=recipe.description,
-        uefi="uefi" in boot,
-        bios="bios" in boot,
-        properties=recipe.properties,
-        requirements=dict(recipe.requirements),
-    )
 
 
 def _hypervisor(workspace: Workspace, chosen: accelerator.Accelerator, options: Options) -> Hypervisor:
@@ -257,9 +231,8 @@ def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, c
     return base
 
 
-def _boot_test(
-    plan: Plan, base: bases.Base, customised: Customised, image: Path, options: Options
-) -> boot_test.BootTest:
+def _boot_test(site: Site, customised: Customised, image: Path, options: Options) -> boot_test.BootTest:
+    base, recipe = site.base, site.plan.recipe
     boot = base.facts.get("boot") or ["bios", "uefi"]
     return boot_test.BootTest(
         image=image,
@@ -267,8 +240,8 @@ def _boot_test(
         mode="quick" if options.boot_test == "quick" else "full",
         uefi="uefi" in boot,
         bios="bios" in boot,
-        recipe=plan.recipe,
-        memory=max(plan.recipe.requirements.memory, 512 * 1024**2),
+        recipe=recipe,
+        memory=max(recipe.requirements.memory, 512 * 1024**2),
         # One boot alone has the host for itself; two side by side share it.
         cpus=min(2, os.cpu_count() or 1) if options.boot_test == "quick" else 1,
         known_identity=customised.identity,
@@ -278,111 +251,6 @@ def _boot_test(
 def _announce(plan: Plan, chosen: accelerator.Accelerator, console: Console) -> None:
     slow = ", so every second of the guest takes several" if chosen.name == "tcg" else ""
     console.say(f"Building {plan.recipe.name} {plan.recipe.version} with {chosen.name.upper()} ({chosen.why}){slow}.")
-
-
-def _failed(findings: Sequence[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.status == "fail"]
-
-
-def _write_findings(workspace: Workspace, image: Path, plan: Plan, findings: Sequence[Finding]) -> str:
-    digest = disk.sha256(image)
-    document = Findings.model_validate(
-        {
-            "schema": 1,
-            "image": image.name,
-            "sha256": digest,
-            "target": ",".join(target.name for target in plan.targets) or "generic",
-            "findings": tuple(findings),
-        }
-    )
-    manifest.write(workspace.partial / "findings.json", document, secrets=plan.recipe.secrets)
-    return digest
-
-
-def _refuse_failures(findings: Sequence[Finding]) -> None:
-    bad = _failed(findings)
-    if bad:
-        first = bad[0]
-        raise ImageRefused(
-            f"the image was built, but {len(bad)} of {len(findings)} findings refuse it: "
-            + ", ".join(dict.fromkeys(finding.rule for finding in bad)),
-            cause=f"{first.rule}, {first.subject}: {first.evidence.splitlines()[0][:300] if first.evidence else ''}",
-            hint=first.fix or "findings.json says more",
-            output="\n".join(f"{finding.rule} ({finding.subject}): {finding.evidence[:300]}" for finding in bad[:10]),
-        )
-
-
-def _manifest(
-    plan: Plan,
-    options: Options,
-    base: bases.Base,
-    customised: Customised,
-    chosen: accelerator.Accelerator,
-    started: datetime,
-    image: Path,
-    digest: str,
-    findings: Sequence[Finding],
-    boots: Sequence[manifest.BootEntry],
-    versions: dict[str, str],
-    workspace: Workspace,
-    console: Console,
-) -> manifest.Manifest:
-    info = disk.info(image, "qcow2")
-    recipe = plan.recipe
-    return manifest.Manifest.model_validate(
-        {
-            "schema": 1,
-            "factory": __version__,
-            "build_id": workspace.build_id,
-            "key": plan.key,
-            "architecture": recipe.architecture,
-            "recipe": {
-                "name": recipe.name,
-                "version": recipe.version,
-                "digest": plan.digest,
-                "file": recipe.file.name,
-                "description": recipe.description,
-            },
-            "base": {
-                "name": base.name,
-                "kind": base.kind,
-                "digest": base.sha256,
-                "created": base.created,
-                "distribution": str(base.facts.get("distribution", "")),
-                "kernel": str(base.facts.get("kernel", "")),
-            },
-            "started": started,
-            "ended": datetime.now(UTC),
-            "accelerator": chosen.name,
-            "tools": versions | {"factory": __version__},
-            "stages": tuple(
-                _stage(record, customised.uses) for record in console.timeline() if record.start >= started
-            ),
-            "packages": tuple(manifest.PackageEntry(**package) for package in customised.packages),
-            "image": {
-                "file": image.name,
-                "format": "qcow2",
-                "size": image.stat().st_size,
-                "virtual_size": info.virtual_size,
-                "sha256": digest,
-                "compression": info.compression,
-            },
-            "targets": tuple(target.name for target in plan.targets),
-            "requirements": dict(recipe.requirements),
-            "findings": Summary.of(findings),
-            "boots": tuple(boots),
-            "boot_test": options.boot_test if boots else "none",
-            "properties": dict(recipe.properties),
-        }
-    )
-
-
-def _stage(record: StageRecord, uses: Sequence[Use]) -> manifest.StageEntry:
-    use = next((use for use in uses if use.name == record.name), None)
-    if use:
-        return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why)
-    hit = record.state == "cached"
-    return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")
 
 
 def _commit(workspace: Workspace, result: Built) -> Built:

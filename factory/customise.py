@@ -10,7 +10,7 @@ from factory import canaries, provision, scrub
 from factory.beginning import Begun, Clock, begun
 from factory.errors import BuildError
 from factory.guest import Guest
-from factory.hypervisor.machine import Hypervisor, Machine
+from factory.hypervisor.machine import Machine
 from factory.layers import Identity, Policy, Use
 from factory.layers.layering import Layering
 from factory.provision.packages import system_of
@@ -20,9 +20,8 @@ from factory.renewal import set_clock
 if TYPE_CHECKING:
     from factory.bases import Base
     from factory.console import Console
-    from factory.plan import Plan
     from factory.recipe import Recipe
-    from factory.workspace import Workspace
+    from factory.site import Site
 
 
 @dataclass(frozen=True)
@@ -37,26 +36,19 @@ class Customised:
     uses: tuple[Use, ...] = ()  # of every point of the build whether a layer of it was there
 
 
-def customise(
-    plan: Plan,
-    base: Base,
-    workspace: Workspace,
-    hypervisor: Hypervisor,
-    console: Console,
-    policy: Policy | None = None,
-) -> Customised:
-    """Begin from a layer or from *base*, run the recipe's steps, scrub, power off."""
-    recipe = plan.recipe
-    with Layering(plan, base, workspace, hypervisor, console, policy or Policy()) as layering:
-        with begun(plan, base, layering, workspace, hypervisor, console) as start:
+def customise(site: Site, policy: Policy | None = None) -> Customised:
+    """Begin from a layer or from the base, run the recipe's steps, scrub, power off."""
+    recipe, console = site.plan.recipe, site.console
+    with Layering(site, policy or Policy()) as layering:
+        with begun(site, layering) as start:
             guest, machine, identity = start.guest, start.machine, start.identity
-            scale = hypervisor.accelerator.scale
-            session = Session(guest, recipe, console, base.kind, machine.require_alive, scale)
+            scale = site.hypervisor.accelerator.scale
+            session = Session(guest, recipe, console, site.base.kind, machine.require_alive, scale)
             session.answers = machine.answers
             guest.run(f"install -d -m 0700 {FOLDER}")
             with console.stage("customise"):
                 _customise(session, start, layering, console)
-            packages = _installed(session, base)
+            packages = _installed(session, site.base)
             machine_id = guest.run("cat /etc/machine-id").stdout.strip()
             host_keys = guest.run("cat /etc/ssh/ssh_host_*_key.pub", check=False).stdout
             facts = scrub.Facts(hostname=identity.hostname, allow_users=tuple(recipe.checks.allow_users))

@@ -74,3 +74,8 @@ class Findings(Model):
     def summary(self) -> Summary:
         """How many findings have each status."""
         return Summary.of(self.findings)
+
+
+def failed(findings: Iterable[Finding]) -> list[Finding]:
+    """Those of *findings* that refuse the image."""
+    return [finding for finding in findings if finding.status == "fail"]

@@ -16,7 +16,7 @@ from factory.boot_test import assertions
 from factory.boot_test.facts import Facts, gather
 from factory.boot_test.recipe_tests import run_tests
 from factory.errors import FactoryError, MachineError
-from factory.findings import Finding
+from factory.findings import Finding, failed
 from factory.guest import Guest
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
 from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
@@ -56,7 +56,7 @@ class Outcome:
     @property
     def failed(self) -> list[Finding]:
         """The findings for which the image is refused."""
-        return [finding for finding in self.findings if finding.status == "fail"]
+        return failed(self.findings)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def run(test: BootTest, hypervisor: Hypervisor, work: Path, logs: Path, console:
         for result in results:
             if result.error is not None and not isinstance(result.error, FactoryError):
                 raise result.error
-        bad = [finding for finding in findings if finding.status == "fail"]
+        bad = failed(findings)
         passed = len([finding for finding in findings if finding.status == "pass"])
         stage.note(f"{passed} passed, {len(bad)} failed" if bad else f"{passed} passed")
     return Outcome(tuple(_entry(result, hypervisor) for result in results), tuple(findings))
@@ -147,11 +147,11 @@ def _run_boot(test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, lo
             ran.findings.append(assertions.did_not_boot(boot.name, error))
         except BaseException as error:  # noqa: BLE001 - of a thread: raised again by the one that waits
             ran.error = error
-        failed = [finding for finding in ran.findings if finding.status == "fail"]
-        ran.state = "failed" if failed or ran.error else "ok"
+        bad = failed(ran.findings)
+        ran.state = "failed" if bad or ran.error else "ok"
         ran.seconds = time.monotonic() - start - (ran.reboot or 0)
-        if failed:
-            stage.note(f"{len(failed)} of {len(ran.findings)} failed: {', '.join(f.rule for f in failed[:4])}")
+        if bad:
+            stage.note(f"{len(bad)} of {len(ran.findings)} failed: {', '.join(f.rule for f in bad[:4])}")
         else:
             stage.note(f"{boot.bus}, {boot.datasource}, login after {ran.login or 0:.0f} s")
     return ran

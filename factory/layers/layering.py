@@ -22,12 +22,9 @@ from factory.layers import Identity, Policy, Start, Use
 from factory.layers.keys import LayerKey, layer_keys
 
 if TYPE_CHECKING:
-    from factory.bases import Base
-    from factory.console import Console
-    from factory.hypervisor.machine import Hypervisor, Machine
-    from factory.plan import Plan
+    from factory.hypervisor.machine import Machine
     from factory.recipe import Recipe
-    from factory.workspace import Workspace
+    from factory.site import Site
 
 WORTH = 2.0  # seconds of work that are worth a layer
 
@@ -77,21 +74,14 @@ def survey(recipe: Recipe, base_sha256: str, accelerator: str, policy: Policy) -
 class Layering:
     """The layers of the build in *workspace*. Use it in a ``with``: its end waits for what is still being written."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        base: Base,
-        workspace: Workspace,
-        hypervisor: Hypervisor,
-        console: Console,
-        policy: Policy,
-    ) -> None:
-        self.store = cache.Cache(warn=console.warn)
-        self.keys = layer_keys(plan.recipe, machine_parts(plan.recipe, base.sha256, hypervisor.accelerator.name))
-        self._console = console
-        self._work = workspace.work
-        self._base = hypervisor.enclosure.path(base.path)
-        self._history = layers.history_path(self.store, plan.recipe.file)
+    def __init__(self, site: Site, policy: Policy) -> None:
+        recipe, hypervisor = site.plan.recipe, site.hypervisor
+        self.store = cache.Cache(warn=site.console.warn)
+        self.keys = layer_keys(recipe, machine_parts(recipe, site.base.sha256, hypervisor.accelerator.name))
+        self._console = site.console
+        self._work = site.workspace.work
+        self._base = hypervisor.enclosure.path(site.base.path)
+        self._history = layers.history_path(self.store, recipe.file)
         self._active = hypervisor.saves
         self._came_to = 0
         self._without: dict[str, str] = {}
