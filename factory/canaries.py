@@ -23,6 +23,7 @@ from factory.disk import Progress
 from factory.errors import BuildError, FactoryError
 from factory.finder import Finder, Found
 from factory.inspection import Image, Unreadable
+from factory.inspection.answers import FileStat
 
 SHORTEST = 6  # bytes: in 2**30 random bytes, six given ones are found by chance once in 262,144 searches
 _CONTAINERS = (b"QFI\xfb", b"KDMV", b"vhdxfile", b"conectix", b"<<< Orac")  # qcow2, vmdk, vhdx, vpc, vdi
@@ -159,40 +160,59 @@ def search_compressed(image: Image, canaries: Sequence[Canary]) -> CompressedSea
     """Search what is inside the compressed files of *image*, initramfs images included; one level deep.
 
     Files are known by the ends of their names, and outside of /usr by their first bytes too. Of the thousands of
-    compressed drivers and firmware of a distribution none is opened; they are named as one. Raises Unreadable when the
-    image's files cannot be listed.
+    compressed drivers and firmware of a distribution none is opened; they are named as one. btrfs may compress any file
+    on the disk: there every file is searched as a program would read it, of all subvolumes that can be reached. Raises
+    Unreadable when the image's files cannot be listed.
     """
     owner, finder = _finder(canaries)
     result = CompressedSearch()
     packaged = dict.fromkeys(_PACKAGED, 0)
     seen: set[tuple[int, int]] = set()
-    for path, stat in image.walk("/"):
-        if stat.kind != "file" or not stat.size or (stat.partition, stat.inode) in seen:
+    btrfs = {part.number for part in image.partitions() if part.filesystem and part.filesystem.kind == "btrfs"}
+    btrfs -= set(image.unreadable_partitions)
+
+    def look_into(name: str, pieces: Iterable[bytes], path: str) -> None:
+        failures: list[str] = []
+        found = finder.in_stream(_noting(pieces, failures))
+        result.hits.extend(Hit(canary, offset, name) for offset, canary in _traces(found, owner))
+        result.searched += 1
+        result.not_searched.extend(Unsearched(path, why) for why in failures)
+
+    for partition, path, stat in _all_files(image, btrfs):
+        if not stat.size or (stat.partition, stat.inode) in seen:
             continue
         seen.add((stat.partition, stat.inode))
-        kind = _compression(image, path)
-        folder = next((folder for folder in _PACKAGED if path.startswith(folder)), None)
+        shown = path if partition is None else f"partition {partition}: {path}"
+        if stat.partition in btrfs:
+            look_into(shown, image.chunks(path, partition=partition), shown)
+        kind = _compression(image, path, partition)
+        inside = path.startswith if partition is None else path.__contains__  # there it may be below a subvolume
+        folder = next((folder for folder in _PACKAGED if inside(folder)), None)
         if kind and folder:
             packaged[folder] += 1
-            continue
-        if kind in compressed.UNKNOWN.values():
-            result.not_searched.append(Unsearched(path, f"it is {kind}"))
+        elif kind in compressed.UNKNOWN.values():
+            result.not_searched.append(Unsearched(shown, f"it is {kind}"))
         elif kind:
-            failures: list[str] = []
-            pieces = _noting(_unpacked(image, path, kind), failures)
-            hits = [
-                Hit(canary, offset, f"{path}, unpacked") for offset, canary in _traces(finder.in_stream(pieces), owner)
-            ]
-            result.hits.extend(hits)
-            result.searched += 1
-            result.not_searched.extend(Unsearched(path, why) for why in failures)
+            look_into(f"{shown}, unpacked", _unpacked(image, path, partition, kind), shown)
+    result.not_searched += [
+        Unsearched(f"free blocks of partition {number}", "of what was deleted on btrfs, some may be compressed")
+        for number in sorted(btrfs)
+    ]
     for folder, count in packaged.items():
         if count:
             result.not_searched.append(Unsearched(folder, f"{count} compressed files that packages brought"))
     return result
 
 
-def _compression(image: Image, path: str) -> str | None:
+def _all_files(image: Image, whole: Iterable[int]) -> Iterator[tuple[int | None, str, FileStat]]:
+    """The files of the guest, and after them those of the partitions *whole* again, which it may not mount all of."""
+    for partition in (None, *sorted(whole)):
+        for path, stat in image.walk("/", partition=partition):
+            if stat.kind == "file":
+                yield partition, path, stat
+
+
+def _compression(image: Image, path: str, partition: int | None) -> str | None:
     """How the file is compressed: "initramfs", a kind that can be unpacked, a value of compressed.UNKNOWN, or None."""
     if _INITRAMFS.match(path):
         return "initramfs"
@@ -201,12 +221,14 @@ def _compression(image: Image, path: str) -> str | None:
         return compressed.UNKNOWN[end]
     # The name alone proves nothing: dpkg keeps plain text in alternatives/builtins.7.gz.
     return (
-        compressed.kind_of(image.head(path, 6)) if end in compressed.SUFFIXES or not path.startswith("/usr/") else None
+        compressed.kind_of(image.head(path, 6, partition=partition))
+        if end in compressed.SUFFIXES or not path.startswith("/usr/")
+        else None
     )
 
 
-def _unpacked(image: Image, path: str, kind: str) -> Iterator[bytes]:
-    pieces = image.chunks(path)
+def _unpacked(image: Image, path: str, partition: int | None, kind: str) -> Iterator[bytes]:
+    pieces = image.chunks(path, partition=partition)
     return compressed.unpack_initramfs(pieces) if kind == "initramfs" else compressed.unpack(kind, pieces)
 
 

@@ -38,10 +38,10 @@ class FileSystem:
     kind: str
     label: str = ""
     uuid: str = ""  # lower case with dashes; vfat as ``1A2B-3C4D``; empty when it has none
-    clean: bool | None = None  # unmounted, with an empty journal (ext, XFS), not marked dirty (FAT). None: not known
+    clean: bool | None = None  # unmounted, with an empty journal or log, not marked dirty (FAT). None: not known
     fault: str = ""  # why it is not clean
     size: int = 0  # bytes; 0 when not known, as for FAT
-    free: int | None = None  # bytes (ext, XFS)
+    free: int | None = None  # bytes (ext, XFS, btrfs)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def identify(pread: Pread, start: int, size: int) -> FileSystem | None:
     if size >= 65536 + 4096:
         block = pread(start + 65536, 4096)
         if block[64:72] == b"_BHRfS_M":
-            return FileSystem("btrfs", _text(block[299:555]), _uuid(block[32:48]))
+            return _btrfs(block)
         if pread(start + 32769, 5) == b"CD001":
             return FileSystem("iso9660", _text(pread(start + 32808, 32)).rstrip())
     return None
@@ -167,6 +167,18 @@ def _ext(block: bytes) -> FileSystem:
     free = struct.unpack_from("<I", block, 12)[0] | (struct.unpack_from("<I", block, 0x158)[0] << 32 if wide else 0)
     name, number = _text(block[120:136]), _uuid(block[104:120])
     return FileSystem(kind, name, number, not fault, fault, blocks * unit, free * unit)
+
+
+def _btrfs(block: bytes) -> FileSystem:
+    (flags,), (log,) = struct.unpack_from("<Q", block, 56), struct.unpack_from("<Q", block, 96)
+    size, used = struct.unpack_from("<QQ", block, 112)
+    fault = ""
+    if flags & 4:
+        fault = "it is marked as damaged"
+    elif log:
+        fault = "its log holds changes that a boot would replay: the machine was not shut down"
+    free = size - used if 0 < used <= size else None
+    return FileSystem("btrfs", _text(block[299:555]), _uuid(block[32:48]), not fault, fault, size, free)
 
 
 def _fat_dirty(head: bytes, pread: Pread, start: int) -> bool:

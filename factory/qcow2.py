@@ -6,12 +6,13 @@ decoded when it is asked for, by the process that has no rights. Only images tha
 
 from __future__ import annotations
 
-import functools
 import struct
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from factory.zstd import decoder
 
 Pread = Callable[[int, int], bytes]  # (offset, size) -> the bytes there, fewer at the end of the file
 
@@ -20,6 +21,7 @@ DIRTY, CORRUPT, DATA_FILE, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16  # incompat
 LAZY_REFCOUNTS = 1  # a compatible feature
 ZLIB, ZSTD = 0, 1
 L1_LIMIT = 32 << 20  # bytes, as in QEMU
+WINDOW = 8 << 20  # bytes that zstd may look back
 _OFFSET = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
 _ZERO = 1
@@ -128,7 +130,7 @@ class Qcow2:
         self._l1 = struct.unpack(f">{needed}Q", table)
         self._l2: OrderedDict[int, tuple[int, ...]] = OrderedDict()
         self._decoded: OrderedDict[int, bytes] = OrderedDict()
-        self._decode = zstd() if head.compression == ZSTD else _inflate
+        self._decode = decoder(WINDOW) if head.compression == ZSTD else _inflate
         self.size = head.size
 
     def pread(self, offset: int, size: int) -> bytes:
@@ -201,19 +203,3 @@ class Qcow2:
 
 def _inflate(data: bytes, size: int) -> bytes:
     return zlib.decompressobj(-15).decompress(data, size)
-
-
-@functools.cache
-def zstd() -> Callable[[bytes, int], bytes]:
-    """The decoder of zstd, which a process has to load before it gives up its rights."""
-    import zstandard
-
-    one = zstandard.ZstdDecompressor(max_window_size=1 << 23)
-
-    def decode(data: bytes, size: int) -> bytes:
-        try:
-            return bytes(one.decompress(data, max_output_size=size, allow_extra_data=True))
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from None
-
-    return decode

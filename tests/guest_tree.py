@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 from factory.inspection import Absent, Image, Unreadable
-from factory.inspection.answers import Facts
+from factory.inspection.answers import Facts, Top
 
 T = TypeVar("T")
 Content = bytes | str | tuple[str, Any]
@@ -85,7 +85,8 @@ class Tree(Image):
         parts += [
             Partition(number, 0, 0, "", "", "", FileSystem("vfat")) for number in self._roots if number not in (None, 1)
         ]
-        self._facts = Facts("gpt", 0, (), tuple(parts), {}, 1, "", {"/": 1})
+        tops = {"/": Top(1, root.stat().st_ino, "")}
+        self._facts = Facts("gpt", 0, (), tuple(parts), {}, 1, "", {"/": 1}, tops)
 
     def close(self) -> None:
         """Nothing was opened."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.inspection import Unreadable
+from factory.inspection.answers import Top
 from factory.partitions import FileSystem, Partition
 from factory.reading import boot_entries, grub_script
 from factory.reading.boot_entries import BootEntries, BootEntry
@@ -245,6 +246,7 @@ def test_a_partition_of_its_own_for_boot(tmp_path: Path) -> None:
     )
     object.__setattr__(tree._facts, "partitions", parts)
     tree._facts.mounts["/boot"] = 2
+    tree._facts.tops["/boot"] = Top(2, 0, "")
     found = boot_entries.read(tree)
     assert [(each.path, each.kernel.path, each.kernel.there, each.initrds[0].there) for each in found.entries] == [
         ("/boot/loader/entries/x.conf", "/boot/vmlinuz-6.1", True, True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.inspection import Image
+from factory.inspection import Image, Unreadable
 from factory.leftovers import text
 from factory.reading import boot_entries, devices, fstab, grub_defaults, systemd
 from factory.reading.boot_entries import BootEntry
@@ -60,6 +60,18 @@ def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
             yield Problem(
                 entry.path, f"{entry.evidence}: root={root} is partition {number}, and the system is on {own}"
             )
+        elif number is not None:
+            yield from _subvolume(image, entry, number)
+
+
+def _subvolume(image: Image, entry: BootEntry, partition: int) -> Iterator[Problem]:
+    """rootflags= that name a subvolume which is not there."""
+    flags = [flag for value in entry.option("rootflags") for flag in value.split(",") if flag.startswith("subvol")]
+    if flags and partition not in image.unreadable_partitions:
+        try:
+            image.mounted(partition, flags)
+        except Unreadable as error:
+            yield Problem(entry.path, f"{entry.evidence}: rootflags={','.join(flags)}: {error.cause or error.message}")
 
 
 def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
@@ -73,6 +85,8 @@ def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
     elif line.kind == "swap" and line.source.startswith("/") and not line.source.startswith("/dev/"):
         if not image.exists(line.source):
             yield Problem(fstab.PATH, f"{line.evidence}: there is no such file")
+    elif kind == "there" and image.mounts().get(line.place, 0) is None:
+        yield Problem(fstab.PATH, f"{line.evidence}: the disk has no such subvolume")
     elif line.place == "/" and kind == "there":
         number = devices.partition(image, line.source)
         own = image.mounts()["/"]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import translate
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 
 from factory import files, run
 from factory.errors import BuildError
-from factory.inspection.answers import FileStat, facts, stat
+from factory.inspection.answers import FileStat, Top, facts, stat
 from factory.inspection.wire import WireError, receive, send
 from factory.partitions import Partition
 
@@ -131,6 +131,15 @@ class Image:
             raise Unreadable(f"{self.path} has no root file system", cause=self._facts.no_root)
         return {"/": self._facts.root} | self._facts.mounts
 
+    def tops(self) -> dict[str, Top]:
+        """The directory that is mounted at each place of mounts() that has a partition: a subvolume, or its root."""
+        return dict(self._facts.tops)
+
+    def mounted(self, partition: int, options: Sequence[str]) -> int:
+        """The inode of the directory that mounting *partition* with *options*, as in fstab, shows."""
+        request = {"do": "mounted", "partition": partition, "options": list(options)}
+        return self._ask(request, lambda answer, _: int(answer["inode"]))
+
     def exists(self, path: str, *, partition: int | None = None) -> bool:
         """Whether the name is there, be it a symbolic link to nothing."""
         return self.stat(path, partition=partition) is not None
@@ -187,31 +196,45 @@ class Image:
     def walk(self, path: str = "/", *, partition: int | None = None) -> Iterator[tuple[str, FileStat]]:
         """Every path below *path*, directories before what is in them, by name; nothing when it is not there.
 
-        Symbolic links are not followed, and other partitions are entered where they are mounted.
+        Symbolic links are not followed, and other partitions are entered where they are mounted. A subvolume that is
+        mounted below *path* is walked at that place only, not also in the subvolume that holds it.
         """
         top = self.stat(path, follow=True, partition=partition)
         if top is None or top.kind != "dir":
             return
-        seen = {(top.partition, top.inode)}
-        left = [path.rstrip("/")]
+        start = path.rstrip("/")
+        mounted = {} if partition is not None else self._mounted_below(start)
+        seen = {(start, top.partition, top.inode)}
+        left = [(start, start)]
         count = 0
         while left:
-            folder = left.pop()
+            folder, mount = left.pop()
             below = []
             for name, found in self.scan(folder or "/", partition=partition):
                 count += 1
                 if count > ENTRIES_LIMIT:
                     raise Unreadable(f"{self.path} holds more than {ENTRIES_LIMIT} files below {path}")
-                yield f"{folder}/{name}", found
-                if found.kind == "dir":
-                    # A damaged or hostile file system can hold a directory in itself, or one in a thousand places.
-                    if (found.partition, found.inode) in seen:
-                        raise Unreadable(
-                            f"{folder}/{name} in {self.path} has more than one name, which no directory has"
-                        )
-                    seen.add((found.partition, found.inode))
-                    below.append(f"{folder}/{name}")
+                place = f"{folder}/{name}"
+                yield place, found
+                if found.kind != "dir":
+                    continue
+                here = (found.partition, found.inode)
+                own = place if place in mounted else mount
+                # A damaged or hostile file system can hold a directory in itself, or one in a thousand places.
+                if (own, *here) in seen:
+                    raise Unreadable(f"{place} in {self.path} has more than one name, which no directory has")
+                if own == mount and here in mounted.values():
+                    continue
+                seen.add((own, *here))
+                below.append((place, own))
             left += below[::-1]
+
+    def _mounted_below(self, path: str) -> dict[str, tuple[int, int]]:
+        """The places of mounts at and below *path*, and the partition and inode of what is mounted there."""
+        tops = self._facts.tops.items()
+        return {
+            place: (top.partition, top.inode) for place, top in tops if f"{place.rstrip('/')}/".startswith(f"{path}/")
+        }
 
     def glob(self, pattern: str, *, partition: int | None = None) -> list[str]:
         """Paths that match an absolute *pattern* with ``*``, ``?``, ``[...]`` and ``**`` (any depth), in order.

@@ -28,6 +28,15 @@ class FileStat:
 
 
 @dataclass(frozen=True)
+class Top:
+    """The directory that is mounted somewhere; *path* is where it lies on its own partition, None when it does not."""
+
+    partition: int
+    inode: int
+    path: str | None
+
+
+@dataclass(frozen=True)
 class Facts:
     """What opening an image told; :class:`factory.inspection.Image` explains each."""
 
@@ -39,6 +48,7 @@ class Facts:
     root: int | None
     no_root: str
     mounts: dict[str, int | None]
+    tops: dict[str, Top]
 
 
 def facts(answer: dict[str, Any]) -> Facts:
@@ -52,7 +62,13 @@ def facts(answer: dict[str, Any]) -> Facts:
         root=_number(answer["root"]),
         no_root=str(answer["no_root"]),
         mounts={str(place): _number(number) for place, number in answer["mounts"].items()},
+        tops={str(place): _top(fields) for place, fields in answer["tops"].items()},
     )
+
+
+def _top(fields: Sequence[Any]) -> Top:
+    partition, inode, path = fields
+    return Top(int(partition), int(inode), None if path is None else str(path))
 
 
 def _partition(fields: dict[str, Any]) -> Partition:

@@ -61,6 +61,8 @@ def main() -> None:
     from factory.inspection.filesystems import Entry, VolumeError
     from factory.inspection.tree import Absent, Node, Tree
     from factory.partitions import read_table
+    from factory.qcow2 import WINDOW
+    from factory.zstd import decoder
 
     def described(entry: Entry, partition: int) -> list[Any]:
         return [*vars(entry).values(), partition]
@@ -99,12 +101,15 @@ def main() -> None:
             "root": tree.root,
             "no_root": tree.no_root,
             "mounts": {mount.place: mount.partition for mount in tree.mounts.values()},
+            "tops": tree.tops(),
         }
 
     def answer(tree: Tree, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         operation, partition = request["do"], request.get("partition")
         if operation == "peek":
             return {}, disks[0].pread(request["offset"], min(request["size"], MAX_BYTES))
+        if operation == "mounted":
+            return {"inode": tree.mounted(int(request["partition"]), request["options"])}, b""
         follow = operation in ("read", "scan") or bool(request.get("follow"))
         node: Node = tree.find(request["path"], follow=follow, partition=partition)
         if operation == "scan":
@@ -124,9 +129,7 @@ def main() -> None:
         return {"names": {name: value.hex() for name, value in tree.xattrs(node).items()}}, b""
 
     if image_format == "qcow2":
-        from factory.qcow2 import zstd
-
-        zstd()
+        decoder(WINDOW)
     codecs.lookup("utf-16-le")  # of GPT names; Python loads it at its first use, too late
     confine()
     tree: Tree | None = None

@@ -18,6 +18,7 @@ from dfvfs.path import factory as specs
 from dfvfs.resolver import context, resolver
 from dfvfs.resolver_helpers import manager, os_resolver_helper
 
+from factory.inspection.btrfs import Btrfs
 from factory.inspection.filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
 from factory.partitions import FileSystem, Partition, identify, reader
 from factory.qcow2 import Qcow2, Qcow2Error
@@ -102,6 +103,8 @@ class Disk:
             if version >= 5 and incompat & ~_XFS_INCOMPAT:
                 raise VolumeError(f"it has features that cannot be read here ({incompat:#x})")
             indicator = definitions.TYPE_INDICATOR_XFS
+        elif filesystem.kind == "btrfs":
+            return Btrfs(self._within(partition), partition.size)
         else:
             raise VolumeError(f"{filesystem.kind} cannot be read here")
         parent = self._part(partition)
@@ -113,6 +116,19 @@ class Disk:
         if filesystem.kind == "vfat":
             return Fat(opened)
         return Ext(opened, parent, self._context, 1024 << struct.unpack_from("<I", head, 1024 + 24)[0])
+
+    def _within(self, partition: Partition) -> Callable[[int, int], bytes]:
+        """As os.pread, of the bytes of a partition and no others. Raises VolumeError."""
+
+        def pread(offset: int, size: int) -> bytes:
+            size = min(size, partition.size - offset)
+            if offset < 0 or size <= 0:
+                return b""
+            if partition.number in self._logical:
+                return _read_at(self._logical[partition.number][1], offset, size)
+            return self.pread(partition.start + offset, size)
+
+        return pread
 
     def _part(self, partition: Partition) -> Any:
         if partition.number in self._logical:

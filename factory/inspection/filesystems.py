@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,10 +56,25 @@ class Entry:
 
 
 class Volume:
-    """A mounted file system: inodes by number. *root* is the inode of its top directory."""
+    """A mounted file system: inodes by number. *root* is the inode of its top directory.
+
+    One with subvolumes has several top directories; *root* is that of the one which a mount without options shows.
+    """
 
     root: int
     folds_case = False
+
+    def tops(self) -> Iterable[int]:
+        """Every top directory that can be mounted, *root* first."""
+        return (self.root,)
+
+    def mounted(self, options: Sequence[str]) -> int:
+        """The top directory that a mount with *options*, as in fstab, shows."""
+        return self.root
+
+    def path(self, top: int) -> str | None:
+        """Where a top directory lies below *root*, such as ``/@``; "" for *root* itself, None when it does not."""
+        return "" if top == self.root else None
 
     def entry(self, inode: int) -> Entry:
         raise NotImplementedError

@@ -6,39 +6,17 @@ guest's root, so none leads out of the image. Imported by the inspection's child
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factory.inspection.filesystems import Entry, Volume, VolumeError
+from factory.inspection.roots import Mount, find_root
 from factory.partitions import Partition
 
 LINKS = 40  # followed in one path, as in Linux
-FSTAB_LIMIT = 1 << 20  # bytes
+TEXT_LIMIT = 1 << 20  # bytes of fstab and the like
 NAMES_LIMIT = 400_000  # in one directory
 CACHED = 256  # directories whose names are kept
-
-_PSEUDO = (
-    "none swap tmpfs proc sysfs devtmpfs devpts cgroup cgroup2 debugfs tracefs bpf configfs securityfs pstore ramfs"
-)
-_REMOTE = "hugetlbfs mqueue binfmt_misc autofs overlay nfs nfs4 cifs smb3 9p virtiofs fuse.sshfs"
-_NO_PARTITION = frozenset(f"{_PSEUDO} {_REMOTE}".split())
-_DEVICE = re.compile(r"/dev/(?:[sxv]?[hsv]d[a-z]|(?:nvme\d+n\d+|mmcblk\d+)p)(\d+)")
-_TAGS = {
-    "by-uuid": "UUID",
-    "by-label": "LABEL",
-    "by-partuuid": "PARTUUID",
-    "by-partlabel": "PARTLABEL",
-}
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A line of fstab that mounts a part of a disk: *partition* is its number, or *reason* says why there is none."""
-
-    place: str
-    partition: int | None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +41,7 @@ class Tree:
         self._volumes = volumes
         self._names: dict[tuple[int, int], tuple[dict[str, int], int]] = {}
         self.root: int | None = None
+        self.root_top = 0  # its top directory
         self.no_root = ""  # why there is no root
         self.mounts: dict[str, Mount] = {}
         self._find_root()
@@ -72,8 +51,10 @@ class Tree:
 
         Raises Absent when it is not there and VolumeError when that cannot be told.
         """
-        node = self._top(partition)
-        trail = [node]  # the directories from the root to where we are
+        return self._find(path, self._top(partition), follow=follow, mounted=partition is None)
+
+    def _find(self, path: str, top: Node, *, follow: bool, mounted: bool) -> Node:
+        trail = [top]  # the directories from the root to where we are
         left = [part for part in path.split("/") if part and part != "."][::-1]
         links = 0
         while left:
@@ -81,7 +62,7 @@ class Tree:
             if name == "..":
                 trail = trail[:-1] or trail
                 continue
-            child = self._child(trail[-1], name, mounted=partition is None)
+            child = self._child(trail[-1], name, mounted=mounted)
             if child is None:
                 raise Absent(path)
             entry = self.entry(child)
@@ -127,10 +108,32 @@ class Tree:
         return found
 
     def _top(self, partition: int | None) -> Node:
-        number = self.root if partition is None else partition
-        if number is None:
+        if partition is not None:
+            return Node(partition, self._volume(partition).root)
+        if self.root is None:
             raise VolumeError(self.no_root)
-        return Node(number, self._volume(number).root)
+        return Node(self.root, self.root_top)
+
+    def tops(self) -> dict[str, tuple[int, int, str | None]]:
+        """Of each place of a mount the partition, the top directory, and where that lies on its partition."""
+        found = {mount.place: (mount.partition, mount.top) for mount in self.mounts.values()}
+        if self.root is not None:
+            found["/"] = self.root, self.root_top
+        return {
+            place: (partition, top, self._path(partition, top))
+            for place, (partition, top) in found.items()
+            if partition is not None
+        }
+
+    def mounted(self, partition: int, options: Sequence[str]) -> int:
+        """The top directory that a mount of the partition with *options* shows."""
+        return self._volume(partition).mounted(options)
+
+    def _path(self, partition: int, top: int) -> str | None:
+        try:
+            return self._volume(partition).path(top)
+        except VolumeError:
+            return None
 
     def _volume(self, number: int) -> Volume:
         found = self._volumes.get(number)
@@ -158,7 +161,7 @@ class Tree:
             return Node(node.partition, inode, path)
         if mount.partition is None:
             raise VolumeError(mount.reason)
-        return Node(mount.partition, self._volume(mount.partition).root, path)
+        return Node(mount.partition, mount.top, path)
 
     def _listed(self, node: Node) -> tuple[dict[str, int], int]:
         key = (node.partition, node.inode)
@@ -172,79 +175,18 @@ class Tree:
         return self._names[key]
 
     def _find_root(self) -> None:
-        found: dict[int, list[Mount]] = {}
-        for number, volume in self._volumes.items():
-            if isinstance(volume, VolumeError):
-                continue
-            try:
-                self.find("/etc", follow=True, partition=number)
-                text = self._text("/etc/fstab", number)
-                if text is None and self._text("/etc/os-release", number) is None:
-                    continue
-            except Absent:
-                continue
-            except VolumeError as error:
-                # A damaged /etc: whether this is the root cannot be told, so it must not look like an empty image.
-                self.no_root = f"partition {number}: {error}"
-                continue
-            found[number] = self._fstab(text or "")
-        own = [number for number, mounts in found.items() if Mount("/", number) in mounts]
-        candidates = own or list(found)
-        if len(candidates) == 1:
-            self.root = candidates[0]
-            self.mounts = {mount.place: mount for mount in found[self.root] if mount.place != "/"}
-        elif candidates:
-            self.no_root = f"partitions {', '.join(map(str, candidates))} all look like the root of the system"
-        elif not self.no_root:
+        self.root, self.root_top, mounts, self.no_root = find_root(self._partitions, self._volumes, self._look_up)
+        self.mounts = {mount.place: mount for mount in mounts if mount.place != "/"}
+        if self.root is None and not self.no_root:
             self.no_root = "no partition holds the root of a system that can be read (" + self._inventory() + ")"
 
-    def _text(self, path: str, partition: int) -> str | None:
+    def _look_up(self, partition: int, top: int, path: str) -> bytes | list[str] | None:
+        """The first megabyte of a file, or the names in a directory, below *top*; None when it is absent."""
         try:
-            node = self.find(path, follow=True, partition=partition)
+            node = self._find(path, Node(partition, top), follow=True, mounted=False)
         except Absent:
             return None
-        return self.read(node, 0, FSTAB_LIMIT).decode("utf-8", "surrogateescape")
-
-    def _fstab(self, text: str) -> list[Mount]:
-        mounts = []
-        for line in text.splitlines():
-            fields = line.split()
-            if len(fields) < 2 or fields[0].startswith("#"):
-                continue
-            fields += ["auto", "defaults"][len(fields) - 2 :] if len(fields) < 4 else []
-            source, place, kind = _unescaped(fields[0]), "/" + _unescaped(fields[1]).strip("/"), fields[2]
-            options = fields[3].split(",")
-            if kind in _NO_PARTITION or {"bind", "rbind"} & set(options) or not fields[1].startswith("/"):
-                continue
-            partition = self._partition(source)
-            if partition is not None:
-                mounts.append(Mount(place, partition))
-            elif not {"noauto", "nofail"} & set(options):
-                mounts.append(Mount(place, None, f"fstab mounts {source} at {place}, and it is not on this disk"))
-        return mounts
-
-    def _partition(self, source: str) -> int | None:
-        tag, _, wanted = source.partition("=")
-        if source.startswith("/dev/disk/"):
-            folder, _, wanted = source.removeprefix("/dev/disk/").partition("/")
-            tag = _TAGS.get(folder, "")
-            wanted = re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), wanted)
-        wanted = wanted.strip('"')
-        number = _DEVICE.fullmatch(source)
-        for part in self._partitions:
-            system = part.filesystem
-            known = {
-                "UUID": system.uuid.lower() if system else "",
-                "LABEL": system.label if system else "",
-                "PARTUUID": part.uuid,
-                "PARTLABEL": part.name,
-            }.get(tag, "")
-            # As blkid does, ids are compared whatever their case.
-            if known and known == (wanted.lower() if tag.endswith("UUID") else wanted):
-                return part.number
-            if (number and int(number[1]) == part.number) or source in _volume_names(part):
-                return part.number
-        return None
+        return self.read(node, 0, TEXT_LIMIT) if self.entry(node).kind != "dir" else list(self._listed(node)[0])
 
     def _inventory(self) -> str:
         if not self._partitions:
@@ -255,15 +197,3 @@ class Tree:
         volume = self._volumes.get(part.number)
         kind = part.filesystem.kind if part.filesystem else "unknown"
         return f"{kind}, {volume}" if isinstance(volume, VolumeError) else kind
-
-
-def _volume_names(part: Partition) -> tuple[str, ...]:
-    """The device names of a logical volume."""
-    if part.type != "lvm":
-        return ()
-    group, _, name = part.name.partition("/")
-    return f"/dev/{group}/{name}", f"/dev/mapper/{group.replace('-', '--')}-{name.replace('-', '--')}"
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

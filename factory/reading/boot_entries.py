@@ -272,7 +272,9 @@ def _existing(image: Image, paths: Iterable[str]) -> Iterator[Place]:
     """Those of *paths* (from the top of a partition) that are files, on every partition that can be read."""
     wanted = list(dict.fromkeys(paths))
     for number in _partitions(image):
-        for path in wanted:
+        # A boot loader sees a subvolume as the folder that it is on its partition.
+        tops = {"": 0} | {top.path: 0 for top in image.tops().values() if top.path and top.partition == number}
+        for path in (f"{top}{path}" for top in tops for path in wanted):
             try:
                 found = image.stat(path, follow=True, partition=number)
             except Unreadable:

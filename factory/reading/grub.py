@@ -418,9 +418,9 @@ def shown(image: Image, place: Place) -> str:
     """The path of a file in the running guest, or on its partition when that is mounted nowhere."""
     if place.partition is None:
         return place.path
-    for mounted, number in sorted(image.mounts().items()):
-        if number == place.partition:
-            return mounted.rstrip("/") + place.path
+    for mounted, top in sorted(image.tops().items(), key=lambda each: (-len(each[1].path or ""), each[0])):
+        if top.partition == place.partition and top.path is not None and f"{place.path}/".startswith(f"{top.path}/"):
+            return mounted.rstrip("/") + place.path.removeprefix(top.path)
     return f"(partition {place.partition}){place.path}"
 
 
