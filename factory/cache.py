@@ -200,13 +200,18 @@ class Cache:
             removed.append(entry)
         return removed
 
-    def sweep(self) -> list[Path]:
-        """Clear away what killed processes left, and downloads that nobody went on with; says what was removed now."""
+    def sweep(self, *, dry_run: bool = False) -> list[Path]:
+        """Clear away what killed processes left, and downloads that nobody went on with; says what was removed now.
+
+        With *dry_run* it says what killed processes left, and removes nothing.
+        """
         removed = [
             path
             for pattern in ("*/.new-*", "*/.gone-*", "*/*/*/.entry.json.*", "libvirt/.*")
-            for path in remove_left(self.root, pattern)
+            for path in remove_left(self.root, pattern, dry_run=dry_run)
         ]
+        if dry_run:
+            return removed
         for pattern in ("*/.new-*", "*/.gone-*", "downloads/*"):
             for leftover in self.root.glob(pattern):
                 with suppress(OSError):

@@ -100,11 +100,11 @@ def remove(folder: Path) -> None:
         run([*AS_NAMESPACE_ROOT, "rm", "-rf", folder], reason="to remove an unfinished base", allowed=range(256))
 
 
-def reap() -> list[Path]:
-    """Remove the places of runs that were killed; says which."""
+def reap(*, dry_run: bool = False) -> list[Path]:
+    """Remove the places of runs that were killed; says which. With *dry_run* only the latter."""
     left = [path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*-*-*") if dead(path.name)]
     ours = [path for path in left if path.lstat().st_uid == os.geteuid()]
-    for path in ours:
+    for path in () if dry_run else ours:
         remove(path)
     return ours
 

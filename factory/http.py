@@ -78,10 +78,11 @@ def get(
     failure: type[FactoryError] = BuildError,
     method: Literal["GET", "HEAD"] = "GET",
     trusted: str | bool | None = None,
+    seconds: float = READ_SECONDS,
 ) -> Iterator[Reply]:
     """Ask for *url*. Any error, or a status that is not in *allowed*, is raised as *failure* with a ``http.*`` code.
 
-    *trusted* is a file of certificates in place of :func:`ca_bundle`.
+    *trusted* is a file of certificates in place of :func:`ca_bundle`; *seconds* is the longest silence.
     """
     import requests
 
@@ -98,7 +99,7 @@ def get(
                 url,
                 headers={"Accept-Encoding": "identity", **(headers or {})},
                 stream=True,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 verify=ca_bundle() if trusted is None else trusted,
                 allow_redirects=True,
             )

@@ -52,8 +52,8 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
         kind = {"iso": "an ISO image", "luks": "an encrypted disk"}.get(found.NAME if found else "", "no disk image")
         raise failure(
             f"{name} is {kind}",
-            cause="A base is a bootable disk: a qcow2 image, or a raw one with a partition table",
-            hint="Name a cloud image of a distribution, not its installer",
+            cause="A disk image is a qcow2, VMDK, VDI, VHD or VHDX file, or a raw one with a partition table",
+            hint="Name the image of an installed system, not its installer, an archive or another file",
             code="image.not-a-disk",
         )
     if found.NAME != "gpt":  # a partition table cannot refer to other files

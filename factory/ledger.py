@@ -168,10 +168,11 @@ def entries(state: Path) -> list[Entry]:
     return found
 
 
-def reap(state: Path, *, kept: bool = False) -> list[str]:
+def reap(state: Path, *, kept: bool = False, dry_run: bool = False) -> list[str]:
     """Remove what dead owners left; one line for each thing done, for people. With *kept*, kept builds go too.
 
-    Harmless to run at any time and from several processes at once; what cannot be removed is told in a line.
+    With *dry_run* nothing is done, and the lines say what would be. Harmless to run at any time and from several
+    processes at once; what cannot be removed is told in a line.
     Raises HostError when other accounts could have written the ledger.
     """
     if not state.is_dir():
@@ -184,14 +185,16 @@ def reap(state: Path, *, kept: bool = False) -> list[str]:
         try:
             entry = Entry.parse(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            done += _reap_unreadable(path, error)
+            done += [] if dry_run else _reap_unreadable(path, error)
             continue
         if alive(entry.owner, written=entry.written) or (entry.kept and not kept and not expired(entry)):
             continue
-        done += _reap_entry(state, entry)
+        done += _would_reap(state, entry) if dry_run else _reap_entry(state, entry)
     for folder in folders:
         if folder.is_dir() and not path_of(state, folder.name[:25]).exists():
-            done += remove(folder)
+            done += [f"would remove {folder}"] if dry_run else remove(folder)
+    if dry_run:
+        return done + processes.would_end(processes.left())
     processes.remove_left(state / "ledger", ".*")
     return done + processes.end_left()
 
@@ -209,16 +212,30 @@ def _reap_unreadable(path: Path, error: Exception) -> list[str]:
     return [] if isinstance(error, FileNotFoundError) else [f"the ledger entry {path} cannot be read: {error}"]
 
 
+def _folders(state: Path, entry: Entry) -> tuple[Path | None, Path | None]:
+    """The partial output and the working folder that *entry* names, each if it is there and in its proper place."""
+    partial, work = Path(entry.partial), Path(entry.work)
+    has_partial = partial.name == f".{entry.build_id}.partial" and partial.is_dir()
+    has_work = work.parent == state / "builds" and work.name.startswith(entry.build_id) and work.is_dir()
+    return partial if has_partial else None, work if has_work else None
+
+
+def _would_reap(state: Path, entry: Entry) -> list[str]:
+    folders = [f"would remove {path}" for path in _folders(state, entry) if path]
+    return (processes.would_end(entry.children) if _here(entry) else []) + folders
+
+
 def _reap_entry(state: Path, entry: Entry) -> list[str]:
     done = end(entry)
+    ours, working = _folders(state, entry)
     partial, work = Path(entry.partial), Path(entry.work)
-    if partial.name == f".{entry.build_id}.partial" and partial.is_dir():
+    if ours:
         if partial.is_relative_to(state):  # of a boot test without a build: nobody asked for its logs
             done += remove(partial)
         else:
             done += set_aside(partial)
-    if work.parent == state / "builds" and work.name.startswith(entry.build_id) and work.is_dir():
-        done += remove(work)
+    if working:
+        done += remove(working)
     with contextlib.suppress(OSError):
         partial.with_name(f".latest.{work.name}").unlink(missing_ok=True)
     # The entry goes last, so that whatever is left has one; and stays when something is.
@@ -261,9 +278,12 @@ def remove(folder: Path) -> list[str]:
 
 def end(entry: Entry) -> list[str]:
     """End the processes that a dead owner left, if they are still the same ones; lines for people."""
-    if entry.owner.boot_id != _boot_id() or entry.owner.namespace != _namespace():
-        return []  # their pids mean something else here
-    return processes.end(entry.children)
+    return processes.end(entry.children) if _here(entry) else []
+
+
+def _here(entry: Entry) -> bool:
+    """Whether the pids of *entry* mean here what they meant there."""
+    return entry.owner.boot_id == _boot_id() and entry.owner.namespace == _namespace()
 
 
 def _boot_id() -> str:

@@ -84,6 +84,11 @@ def end_left() -> list[str]:
     return done
 
 
+def would_end(processes: Iterable[Process]) -> list[str]:
+    """A line for people for each of *processes* that is still the same one: what :func:`end` would do."""
+    return [f"would end process {each.pid}" for each in processes if started(each.pid) == each.start]
+
+
 def end(processes: Iterable[Process]) -> list[str]:
     """End *processes*, those that are still the same ones: all are asked to, and those that stay are killed.
 
@@ -126,12 +131,17 @@ def _wait(handles: list[int]) -> None:
         handles = [handle for handle in handles if handle not in ended]
 
 
-def remove_left(folder: Path, pattern: str) -> list[Path]:
-    """Remove the temporary files and folders matching *pattern* whose maker has ended; returns which those were."""
+def remove_left(folder: Path, pattern: str, *, dry_run: bool = False) -> list[Path]:
+    """Remove the temporary files and folders matching *pattern* whose maker has ended; returns which those were.
+
+    With *dry_run* only the latter.
+    """
     removed = []
     for path in folder.glob(pattern):
         if dead(path.name):
-            if path.is_dir() and not path.is_symlink():
+            if dry_run:
+                pass
+            elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)

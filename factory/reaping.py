@@ -12,17 +12,22 @@ if TYPE_CHECKING:
     from factory.console import Console
 
 
-def reap(console: Console) -> list[str]:
-    """Remove what dead runs left, and what was kept on purpose; a line for people for each thing."""
+def reap(console: Console, *, dry_run: bool = False) -> list[str]:
+    """Remove what dead runs left, and what was kept on purpose; a line for people for each thing.
+
+    With *dry_run* nothing is removed, ended or asked of a store, and the lines say what would be.
+    """
     state = settings.state_dir()
-    return [
-        *ledger.reap(state, kept=True),
-        *embedded.reap(kept=True),
-        *enclosure.reap_links(state),
-        *pending.reap(),
-        *(f"removed {path}" for path in (*bases.reap(console), *debian_bootstrap.reap())),
-        *(f"removed {path}" for path in cache.Cache().sweep()),
+    found = [
+        *ledger.reap(state, kept=True, dry_run=dry_run),
+        *embedded.reap(kept=True, dry_run=dry_run),
+        *enclosure.reap_links(state, dry_run=dry_run),
+        *pending.reap(dry_run=dry_run),
     ]
+    folders = [*bases.reap(console, dry_run=dry_run), *debian_bootstrap.reap(dry_run=dry_run)]
+    folders += cache.Cache().sweep(dry_run=dry_run)
+    done = "would remove" if dry_run else "removed"
+    return list(dict.fromkeys([*found, *(f"{done} {path}" for path in folders)]))
 
 
 def reap_before_a_build() -> None:

@@ -65,6 +65,12 @@ HEADERS = {
     "x-api-key",
 }
 LEAST_LIFE = timedelta(hours=12)
+MACHINE_TYPES = [  # as the published schema has them: memory in GB for some callers, in MB for others
+    {"name": "BV1-1-10", "vcpus": 1, "ram": 1024, "disk": 10, "status": "active"},
+    {"name": "BV4-8-100", "vcpus": 4, "ram": 8192, "disk": 100, "status": "active"},
+    {"name": "DP2-16-40", "vcpus": 2, "ram": 16, "disk": 40, "status": "active", "sku": "sku0102"},
+    {"name": "BV64-512-9999", "vcpus": 64, "ram": 524288, "disk": 9999, "status": "deprecated"},
+]
 
 
 @dataclass
@@ -109,6 +115,7 @@ class Cloud(ThreadingHTTPServer):
         self.hidden = 0
         self.active_only = False  # whether lists hold active images only, as one document says
         self.page = 50
+        self.machine_types: list[dict[str, Any]] = [{"id": str(uuid.uuid4()), **each} for each in MACHINE_TYPES]
         self.trust = trust  # certificates of the store
         self.lock = threading.RLock()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -192,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urlsplit(self.path)
         kind = "LIST" if method == "GET" and path.path.endswith("/custom") else method
+        kind = "TYPES" if method == "GET" and path.path.endswith("/machine-types") else kind
         try:
             body = json.loads(raw) if raw else None
         except ValueError:
@@ -238,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(400, f"headers that no document knows: {sorted(odd)}")
         if self.headers.get_all("x-api-key") != [KEY]:
             return self._refuse(401, "Unauthorized", "unauthorized")
+        if kind == "TYPES" and path == "/br-se1/compute/v1/machine-types":
+            return self._types(query)
         match = re.fullmatch(r"/br-se1/compute/v1/images/custom(?:/([^/]+))?", path)
         if match is None:
             return self._refuse(400, "no such path")
@@ -294,6 +304,21 @@ class _Handler(BaseHTTPRequestHandler):
         page = found[offset : offset + limit]
         meta = {"page": {"limit": limit, "offset": offset, "count": len(page), "total": len(found)}}
         return 200, json.dumps({"images": page, "meta": meta}).encode()
+
+    def _types(self, query: list[tuple[str, str]]) -> tuple[int, bytes]:
+        asked = dict(query)
+        if len(asked) != len(query) or set(asked) - {"_limit", "_offset", "_sort", "name", "availability-zone"}:
+            return self._refuse(422, f"query: {query}")
+        if (
+            not all(asked.get(name, "0").isdigit() for name in ("_limit", "_offset"))
+            or int(asked.get("_limit", 0)) > 1000
+        ):
+            return self._refuse(422, "value is not a valid integer")
+        limit, offset = min(int(asked.get("_limit", 200)), self.server.page), int(asked.get("_offset", 0))
+        page = self.server.machine_types[offset : offset + limit]
+        total = len(self.server.machine_types)
+        meta = {"page": {"limit": limit, "offset": offset, "count": len(page), "total": total}}
+        return 200, json.dumps({"machine_types": page, "meta": meta}).encode()
 
     def _one(self, kind: str, id_: str, body: Any) -> tuple[int, bytes]:
         image = self.server.images.get(id_)

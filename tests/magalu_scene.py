@@ -15,7 +15,7 @@ import pytest
 
 from factory.console import Console
 from factory.errors import PublishError
-from factory.publish import Artefact, PresignedUrl, StoredObject, mgc, mgc_images, publications, transport
+from factory.publish import Artefact, PresignedUrl, StoredObject, mgc, mgc_api, mgc_images, publications, transport
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc import MagaluImport
 from factory.publish.mgc_images import Images
@@ -74,7 +74,9 @@ def open_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scen
     """A cloud and a store that run, the settings that lead to them, and no long pauses."""
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "MGC_WORKSPACE"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in (("PAUSE", 0.01), ("POLL", 0.01), ("LONGEST_POLL", 0.03), ("LONGEST_PAUSE", 0.03)):
+    for name, value in (("PAUSE", 0.01), ("LONGEST_PAUSE", 0.03)):
+        monkeypatch.setattr(mgc_api, name, value)
+    for name, value in (("POLL", 0.01), ("LONGEST_POLL", 0.03)):
         monkeypatch.setattr(mgc_images, name, value)
     store = Server(tmp_path)
     cloud = Cloud(tmp_path, trust=store.ca_bundle)

@@ -192,9 +192,23 @@ def test_schema(factory: Factory, name: str) -> None:
 
 
 def test_images_of_an_output_that_is_not_there(factory: Factory, tmp_path: Path) -> None:
-    done = factory("images", "list", "--json", "--output", tmp_path / "none")
+    for words in (("list", "--json"), ("list",), ("prune",)):
+        done = factory("images", *words, "--output", tmp_path / "none")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"there is no folder {tmp_path / 'none'}" in done.stderr and "[usage.no-such-folder]" in done.stderr
+
+
+def test_images_of_an_output_that_is_empty_or_not_made_yet(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = factory("images", "list", "--json", "--output", tmp_path / "empty")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"schema": 1, "images": []})
-    assert factory("images", "list", "--output", tmp_path / "none").returncode == 0
+    assert factory("images", "list", "--output", tmp_path / "empty").returncode == 0
+    monkeypatch.chdir(tmp_path)
+    done = factory("images", "list", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"schema": 1, "images": []})
+    assert "Nothing has been built here yet" in done.stderr
 
 
 def test_bases_list(factory: Factory) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from factory.errors import FactoryError, PublishError
-from factory.publish import StoredObject, mgc, mgc_images
+from factory.publish import StoredObject, mgc, mgc_api, mgc_images
 from factory.publish.importer import Brought, Wishes
 from tests.magalu_cloud import KEY, Fault
 from tests.magalu_scene import QUIET, SHA256, SIGNATURE, Scene, failing, open_scene
@@ -227,7 +227,7 @@ def test_a_request_that_never_arrives_is_given_up_and_may_be_taken_up_later(scen
     scene.cloud.fail("POST", *[Fault(503, b'{"message": "try later"}')] * 50)
     error = failing(scene)
     assert "try later" in error.message
-    assert scene.cloud.count("POST") == mgc_images.TRIES
+    assert scene.cloud.count("POST") == mgc_api.TRIES
     assert scene.record().unfinished
     scene.cloud.faults.clear()
     assert scene.bring().status == "active"
@@ -240,6 +240,38 @@ def test_retry_after_is_kept_in_seconds_and_as_a_date(scene: Scene) -> None:
     began = time.monotonic()
     assert scene.prepare().before_upload() is None
     assert 1.9 <= time.monotonic() - began < 4.0
+
+
+# Machine types: MGC-R06
+
+
+@pytest.mark.parametrize(
+    ("wishes", "fits"),
+    [
+        (Wishes(name="x", vcpus=4, memory=8, disk=100), True),  # 8192 MB
+        (Wishes(name="x", vcpus=2, memory=16, disk=40), True),  # 16 GB
+        (Wishes(name="x", vcpus=4, memory=16, disk=40), False),
+        (Wishes(name="x", vcpus=1, memory=1, disk=101), False),
+        (Wishes(name="x", vcpus=64, memory=1, disk=10), False),  # there is one, but nobody gets it any more
+    ],
+)
+@pytest.mark.parametrize("page", [1, 50])
+def test_a_requirement_that_no_machine_type_has_is_a_warning(
+    scene: Scene, wishes: Wishes, fits: bool, page: int
+) -> None:
+    scene.cloud.page = page
+    assert scene.bring(wishes).status == "active"
+    said = scene.shown.getvalue()
+    assert ("MGC-R06" not in said) is fits, said
+    assert fits or "The nearest is BV4-8-100: 4 virtual CPUs, 8 GB, 100 GB of disk" in said
+    assert scene.cloud.broken == [] and scene.cloud.count("TYPES") >= 1
+
+
+def test_machine_types_that_cannot_be_listed_stop_nothing(scene: Scene) -> None:
+    scene.cloud.fail("TYPES", Fault(403, b'{"message": "not for you", "slug": "forbidden"}'))
+    assert scene.bring().status == "active"
+    assert "MGC-R06: whether a machine type is large enough was not found out" in scene.shown.getvalue()
+    assert "not for you" in scene.shown.getvalue()
 
 
 # Names that are taken, and the ledger

@@ -183,7 +183,7 @@ def test_presign_prints_a_url_or_writes_it_for_its_owner_only(
     assert (done.returncode, done.stdout) == (6, "")
     assert "[publish.not-uploaded]" in done.stderr
 
-    made = artefacts.of_image(image)
+    made = artefacts.read(artefacts.of(image))
     assert (made.virtual_size, made.format) == (1 << 20, "qcow2")
     console = Console.quiet()
     with console.stage("upload") as stage, opened(console).begin(made, stage) as going:
@@ -209,3 +209,27 @@ def test_presign_prints_a_url_or_writes_it_for_its_owner_only(
     assert done.returncode == 6
     assert "[publish.url-life]" in done.stderr
     assert factory("presign", "nothing-there").returncode == 2
+
+
+def test_presign_of_what_is_no_image_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_places(tmp_path, monkeypatch)
+    factory = inside(capsys, monkeypatch)
+    text = tmp_path / "notes.txt"
+    text.write_text("not a disk")
+    inside_another = tmp_path / "overlay.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / "base.qcow2"), "1M"], check=True)
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", str(inside_another)], check=True
+    )
+    for subject, said in (
+        (text, f"{text} is no disk image"),
+        (inside_another, "is an unsafe qcow2 image"),
+        (tmp_path / "away.qcow2", "and no such file"),
+        (tmp_path, "there is no build"),
+    ):
+        done = factory("presign", subject)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr and " base" not in done.stderr.replace("base.qcow2", "")
+    assert factory("presign", inside_another, "--url-file", tmp_path / "away" / "url").returncode == 2

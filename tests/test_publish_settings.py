@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from factory.console import Console
 from factory.errors import UsageError
 from factory.publish import Artefact, StoredObject, store_settings, transport
+from factory.publish.keys import address_of
 from factory.publish.parts import MAX_PARTS, MIB, cut, part_size, whole_etag
 from factory.publish.refusals import Refusal, as_error
-from factory.publish.store import Store, address_of, open_store
+from factory.publish.store import Store, open_store
 from factory.publish.store_settings import StoreSettings
 from tests.command_line import own_places
 
@@ -113,6 +114,11 @@ def test_where_the_bucket_stands_in_the_address(monkeypatch: pytest.MonkeyPatch)
         ("FACTORY_S3_REGION", "EU West!"),
         ("FACTORY_S3_BUCKET", "a/b"),
         ("FACTORY_S3_BUCKET", ""),
+        ("FACTORY_S3_BUCKET", "My_Bucket"),
+        ("FACTORY_S3_BUCKET", "two..dots"),
+        ("FACTORY_S3_BUCKET", "192.168.5.4"),
+        ("FACTORY_S3_BUCKET", "-images"),
+        ("FACTORY_S3_BUCKET", "ab"),
         ("FACTORY_S3_PREFIX", "../up"),
         ("FACTORY_S3_PREFIX", "a b"),
         ("FACTORY_S3_ADDRESSING", "sideways"),
@@ -128,6 +134,12 @@ def test_a_setting_that_cannot_be_right_is_told(name: str, value: str, monkeypat
     assert name in str(caught.value)
     assert caught.value.hint
     assert "secret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["abc", "my-images", "my.images.2", "0-0", "1.2.3.4.5", "a" * 63])
+def test_names_of_buckets_that_are_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_S3_BUCKET", name)
+    assert found().bucket == name
 
 
 def test_certificates_of_the_store_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from factory.manifest import Manifest, read_manifest, text
-from factory.publish import mgc_images
+from factory.publish import mgc_api, mgc_images
 from tests import command_line, rule_images
 from tests.command_line import Done
 from tests.magalu_cloud import KEY, Cloud, Fault
@@ -69,7 +69,9 @@ def site(
     command_line.own_places(tmp_path, monkeypatch)
     seaweed.empty()
     lead_to(seaweed, monkeypatch)
-    for name, value in (("PAUSE", 0.01), ("POLL", 0.01), ("LONGEST_POLL", 0.05), ("LONGEST_PAUSE", 0.05)):
+    for name, value in (("PAUSE", 0.01), ("LONGEST_PAUSE", 0.05)):
+        monkeypatch.setattr(mgc_api, name, value)
+    for name, value in (("POLL", 0.01), ("LONGEST_POLL", 0.05)):
         monkeypatch.setattr(mgc_images, name, value)
     cloud = Cloud(tmp_path, trust=seaweed.ca_bundle)
     monkeypatch.setenv("FACTORY_MGC_API_URL", cloud.url)
@@ -259,6 +261,7 @@ def test_an_image_that_breaks_a_rule_is_not_published(site: Site, tmp_path: Path
     done = site.factory("publish", raw, "--target", "mgc", "--name", "x")
     assert done.returncode == 5, done.stderr
     assert "is not published" in done.stderr
+    assert "check failed" in done.stderr and "check ok" not in done.stderr
     assert site.untouched()
 
 
@@ -290,13 +293,47 @@ def test_a_build_that_was_refused_or_changed_is_not_published(site: Site, tmp_pa
         (("publish", "BUILD", "--description", "x" * 201), "201 characters"),
         (("publish", "BUILD", "--if-exists", "replace"), "--if-exists"),
         (("publish", "--resume", "../x"), "cannot be the id"),
+        (("publish", "--resume", "x", "--name", "y", "--dry-run"), "so --dry-run, --name can do nothing"),
+        (("publish", "BUILD", "--no-wait", "--timeout", "2h"), "so --timeout can do nothing"),
+        (("publish", "BUILD", "--dry-run", "--url-file", "url"), "so --url-file can do nothing"),
+        (("publish", "BUILD", "--url-file", "not/there/url"), "--url-file not/there/url cannot be written"),
     ],
 )
-def test_a_mistake_on_the_command_line_sends_nothing(site: Site, words: tuple[str, ...], said: str) -> None:
+def test_a_mistake_on_the_command_line_sends_and_reads_nothing(
+    site: Site, words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.disk.sha256", lambda *_: pytest.fail("the image was read"))
     done = site.factory(*(str(site.build) if word == "BUILD" else word for word in words))
     assert done.returncode == 2, done.stderr
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert site.untouched()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status", "said"),
+    [
+        ("FACTORY_S3_BUCKET", "My_Bucket", 2, "FACTORY_S3_BUCKET is 'My_Bucket'"),
+        ("FACTORY_S3_BUCKET", "", 2, "no bucket is named"),
+        ("FACTORY_S3_ADDRESSING", "sideways", 2, "FACTORY_S3_ADDRESSING"),
+        ("FACTORY_S3_ENDPOINT", "http://store.example", 2, "FACTORY_S3_ENDPOINT"),
+        ("FACTORY_MGC_API_URL", "nowhere", 2, "FACTORY_MGC_API_URL"),
+        ("MGC_OBJ_KEY_ID", "half-of-a-pair", 2, "MGC_OBJ_KEY_SECRET is not set"),
+        ("MGC_API_KEY", "", 6, "[publish.no-api-key]"),
+        ("AWS_SECRET_ACCESS_KEY", "", 6, "[publish.credentials-unusable]"),
+    ],
+)
+@pytest.mark.parametrize("what", ["build", "image"])
+def test_what_is_not_set_up_is_told_before_the_image_is_read(
+    site: Site, healthy: Path, monkeypatch: pytest.MonkeyPatch, what: str, name: str, value: str, status: int, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr("factory.disk.sha256", lambda *_: pytest.fail("the image was read"))
+    words = ("publish", site.build if what == "build" else healthy, "--target", "mgc")
+    for more in [(), *([("--dry-run",)] if status == 2 and value else [])]:
+        done = site.factory(*words, *more)
+        assert done.returncode == status, done.stderr
+        assert said in " ".join(done.stderr.split())
     assert site.untouched()
 
 

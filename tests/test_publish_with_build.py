@@ -17,7 +17,7 @@ from factory.console import Console
 from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
 from factory.manifest import read_manifest
 from factory.plan import make_plan
-from factory.publish import Artefact, Unpublished, artefacts, mgc_images, with_build
+from factory.publish import Artefact, Unpublished, artefacts, mgc_api, mgc_images, with_build
 from factory.publish.importer import Wishes
 from factory.publish.with_build import Publication
 from tests.command_line import Done, inside, own_places, program
@@ -104,7 +104,7 @@ def test_parts_go_up_while_it_is_tested_and_the_image_appears_when_it_is_green(
     assert f"factory presign {told['build_id']} --target generic" in told["url"]
     everything = "".join(path.read_text() for path in folder.iterdir() if path.suffix != ".qcow2")
     assert "X-Amz" not in everything
-    assert artefacts.documents(artefacts.of_build(folder)).keys() == {"manifest.json", "findings.json", "SHA256SUMS"}
+    assert artefacts.documents(artefacts.of(folder)).keys() == {"manifest.json", "findings.json", "SHA256SUMS"}
 
 
 @pytest.mark.parametrize("end", [ImageRefused("red"), KeyboardInterrupt(), FactoryError("the machine died")])
@@ -226,7 +226,8 @@ def cloud(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FACTORY_MGC_API_URL", running.url)
     monkeypatch.setenv("FACTORY_CA_BUNDLE", str(running.ca_bundle))
     monkeypatch.setenv("MGC_API_KEY", KEY)
-    for name, value in (("PAUSE", 0.01), ("POLL", 0.01), ("LONGEST_POLL", 0.05)):
+    monkeypatch.setattr(mgc_api, "PAUSE", 0.01)
+    for name, value in (("POLL", 0.01), ("LONGEST_POLL", 0.05)):
         monkeypatch.setattr(mgc_images, name, value)
     yield running
     running.shutdown()
@@ -274,7 +275,7 @@ def test_what_the_cloud_would_need_is_told_before_the_build(
 
 
 def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_build, "open_store", lambda *_: pytest.fail("a store was asked for"))
+    monkeypatch.setattr(with_build, "reached_store", lambda *_: pytest.fail("a store was asked for"))
     plan = make_plan("nginx")
     assert isinstance(build._publication(plan, build.Options(), Console.quiet()), Unpublished)
     asked = build._publication(plan, build.Options(publish=Wishes()), Console.quiet())

@@ -95,15 +95,19 @@ def obtain(
         return _in_cache(request, store, console) or _make(request, store, console, options)
 
 
-def reap(console: Console) -> list[Path]:
-    """Remove the unfinished work of processes that were killed while they made a base; says which folders it was."""
+def reap(console: Console, *, dry_run: bool = False) -> list[Path]:
+    """Remove the unfinished work of processes that were killed while they made a base; says which folders it was.
+
+    With *dry_run* only the latter.
+    """
     store = cache.Cache()
     removed = []
     for work in sorted(store.folder("work").iterdir()):
         lock = store.folder("locks") / f"base-{work.name}.lock"
         # A lock that is held means that the process lives.
         with suppress(HostError), cache.lock(lock, what=f"the base {work.name}", console=console.quiet(), timeout=0):
-            debian_bootstrap.remove(work)
+            if not dry_run:
+                debian_bootstrap.remove(work)
             removed.append(work)
     return removed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import Annotated
 
 import typer
 
@@ -19,22 +21,26 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"schema": 1, "checks": [vars(check) for check in checks]}, indent=2))
     else:
-        from factory.console import summary
+        from factory.doctor.page import page
 
-        typer.echo(summary([["", "what", "found", "fix"], *([c.state, c.what, c.found, c.fix] for c in checks)]))
+        typer.echo(page(checks, shutil.get_terminal_size((0, 0)).columns or None))
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(3)
 
 
 @app.command()
-def gc(context: typer.Context, as_json: AsJson = False) -> None:
+def gc(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Remove what crashed runs left: processes, working files, kept machines. Living builds are not touched."""
     from factory.reaping import reap
 
     console = console_for(context)
-    removed = reap(console)
+    removed = reap(console, dry_run=dry_run)
     console.close()
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "removed": removed}, indent=2))
+        typer.echo(json.dumps({"schema": 1, "removed": removed, "dry_run": dry_run}, indent=2))
     else:
         typer.echo("\n".join(removed) if removed else "There was nothing to remove.")

@@ -8,16 +8,17 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.options import AsJson, Output
+from factory.cli.options import AsJson, Output, given
 from factory.cli.root import images_app
 
 
 @images_app.command("list")
-def images_list(output: Output = Path("out"), as_json: AsJson = False) -> None:
+def images_list(context: typer.Context, output: Output = Path("out"), as_json: AsJson = False) -> None:
     """The builds below out, newest last."""
     from factory import images
     from factory.console import summary
 
+    _look_at(output, context)
     found = images.builds(output)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "images": [each.as_dict() for each in found]}, indent=2))
@@ -38,6 +39,7 @@ def images_show(build: str, output: Output = Path("out")) -> None:
 
 @images_app.command("prune")
 def images_prune(
+    context: typer.Context,
     recipes: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE...]", help="Only of these.")] = None,
     keep: Annotated[int, typer.Option("--keep", min=0, metavar="N", help="So many of each recipe stay.")] = 3,
     older_than: Annotated[str, typer.Option("--older-than", metavar="30d", help="Younger ones stay too.")] = "0s",
@@ -54,6 +56,7 @@ def images_prune(
         seconds = parse_duration(older_than)
     except ValueError as error:
         raise UsageError(f"--older-than {older_than!r} {error}", code="usage.command-line") from None
+    _look_at(output, context)
     old = pruning.old_builds(output, settings.state_dir(), recipes=recipes or (), keep=keep, seconds=seconds)
     if not dry_run:
         pruning.remove(old)
@@ -69,3 +72,18 @@ def images_prune(
         f"{len(old)} build{'' if len(old) == 1 else 's'} {done}, {size:.0f} MB." if old else "Nothing to remove.",
         err=True,
     )
+
+
+def _look_at(output: Path, context: typer.Context) -> None:
+    """Raise UsageError when *output* was named and is not there; the usual one may not be there yet."""
+    from factory.errors import UsageError
+
+    if output.is_dir():
+        return
+    if "--output" in given(context):
+        raise UsageError(
+            f"there is no folder {output}",
+            hint="Check --output; without it the builds in out are meant",
+            code="usage.no-such-folder",
+        )
+    typer.echo(f"Nothing has been built here yet: there is no folder {output}.", err=True)

@@ -73,6 +73,16 @@ Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="In place 
 LogFormatHere = Annotated[LogFormat | None, typer.Option("--log-format", help="json: one event a line.")]
 
 
+def given(context: typer.Context) -> set[str]:
+    """The options of this command line whose values are not their defaults."""
+    return {
+        parameter.opts[0]
+        for parameter in context.command.params
+        if context.params.get(parameter.name or "") != parameter.get_default(context)
+        and parameter.opts[0].startswith("--")
+    }
+
+
 def libvirt(connect: str) -> str:
     """The address of libvirt; one that is not of this host is refused before any work is done."""
     from factory import settings

@@ -10,6 +10,7 @@ import typer
 
 from factory.cli.options import AsJson, Output, seconds_of
 from factory.cli.root import app, console_for
+from factory.errors import UsageError
 
 Expires = Annotated[
     str, typer.Option("--expires", metavar="DURATION", help="How long the URL lives, such as 24h or 3d.")
@@ -34,10 +35,12 @@ def presign(
     from factory.publish import artefacts, signing
 
     console = console_for(context)
-    artefact = artefacts.known(build, output)
-    url = signing.fresh(
-        artefact, target or artefacts.target_of(artefact), seconds_of(expires, "--expires"), console, head=head
-    )
+    seconds = seconds_of(expires, "--expires")
+    if url_file:
+        signing.check_place(url_file)
+    artefact = artefacts.of(artefacts.find(build, output), failure=UsageError)
+    target = target or artefacts.target_of(artefact)
+    url = signing.fresh(artefact, target, seconds, console, head=head)
     console.say(f"It ends at {url.expires:%Y-%m-%d %H:%M:%S} UTC" + (f": {url.note}." if url.note else "."))
     console.close()
     if url_file:

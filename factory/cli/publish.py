@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory.cli.options import AsJson, IfExists, LogFormatHere, Output, seconds_of
+from factory.cli.options import AsJson, IfExists, LogFormatHere, Output, given, seconds_of
 from factory.cli.presign import Expires, UrlFile
 from factory.cli.root import app, console_for
 from factory.errors import UsageError
@@ -72,12 +72,7 @@ def publish(
         wait=0 if no_wait else seconds_of(timeout, "--timeout"),
     )
     life = seconds_of(expires, "--expires")
-    if bool(subject) == bool(resume):
-        raise UsageError(
-            "name one thing to publish, or the id of an import to wait for",
-            hint="Write 'factory publish BUILD --target mgc', or 'factory publish --resume ID'",
-            code="usage.command-line",
-        )
+    _agree(subject, resume, given(context))
     console = console_for(context, log_format)
     from factory.publish import publishing
     from factory.publish.gate import artefact_of
@@ -95,6 +90,28 @@ def publish(
         published = publishing.publish(artefact, where, wishes, console, life=life, url_file=url_file)
     console.close()
     _print(published, as_json=as_json, print_url=print_url)
+
+
+WITH_RESUME = {"--resume", "--target", "--no-wait", "--timeout", "--output", "--json", "--log-format"}
+
+
+def _agree(subject: str, resume: str, options: set[str]) -> None:
+    """Raise UsageError for options that say different things, or nothing together. *options* are those given."""
+    fault = ""
+    if bool(subject) == bool(resume):
+        fault = "name one thing to publish, or the id of an import to wait for"
+    elif resume and (more := sorted(options - WITH_RESUME)):
+        fault = f"--resume only waits for an import that was begun, so {', '.join(more)} can do nothing"
+    elif {"--no-wait", "--timeout"} <= options:
+        fault = "--no-wait waits for nothing, so --timeout can do nothing"
+    elif {"--dry-run", "--url-file"} <= options:
+        fault = "--dry-run writes nothing, so --url-file can do nothing; --print-url shows the URL"
+    if fault:
+        raise UsageError(
+            fault,
+            hint="Write 'factory publish BUILD --target mgc', or 'factory publish --resume ID'",
+            code="usage.command-line",
+        )
 
 
 def _print(published: Published, *, as_json: bool, print_url: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from factory import settings
-from factory.doctor import services
+from factory.doctor import configured, services
 from factory.doctor.row import Check, guarded
 from factory.errors import CommandFailed, FactoryError
 from factory.run import AS_NAMESPACE_ROOT, find, run
@@ -41,7 +41,7 @@ def examine() -> list[Check]:
         ):  # fmt: skip
             checks += guarded(examination)
         checks += answers.result()
-    return checks + guarded(_settings)
+    return checks + guarded(configured.examine, name="settings")
 
 
 def _programs() -> Iterator[Check]:
@@ -209,10 +209,3 @@ def _memory() -> Iterator[Check]:
         f"{free / 1e9:.1f} GB available",
         "" if state == "ok" else "A build and its tests take about 3 GB",
     )
-
-
-def _settings() -> Iterator[Check]:
-    for name in settings.DEFAULTS:
-        found = settings.setting(name)
-        if found.origin != "default" or found.value:
-            yield Check("ok", name, f"{found.value} (from {found.origin})")

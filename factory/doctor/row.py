@@ -11,12 +11,13 @@ from factory.errors import FactoryError, sentence
 
 @dataclass(frozen=True)
 class Check:
-    """One line: *state* is ok, warn or fail; *fix* says what to do where it is not ok."""
+    """One line: *state* is ok, warn or fail; *fix* says what to do where it is not ok; *about* groups the lines."""
 
     state: Literal["ok", "warn", "fail"]
     what: str
     found: str
     fix: str = ""
+    about: Literal["host", "setting"] = "host"
 
 
 def guarded(examination: Callable[[], Iterator[Check]], *, name: str = "") -> list[Check]:

@@ -21,6 +21,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from factory import http, mirror, settings, targets
+from factory.doctor import configured
 from factory.doctor.row import Check, guarded
 from factory.publish import transport
 
@@ -104,7 +105,13 @@ def store() -> Iterator[Check]:
     from factory.publish.store import open_store
 
     if not settings.value("FACTORY_S3_BUCKET"):
-        yield Check("ok", "object storage", "not set up (FACTORY_S3_BUCKET); only publishing needs it")
+        if chosen := configured.publishing():
+            fix = (
+                "Set FACTORY_S3_BUCKET to a bucket that is there; docs/publish.md has an example for each kind of store"
+            )
+            yield Check("warn", "object storage", f"{chosen[0]} is set, but no bucket to publish to", fix)
+        else:
+            yield Check("ok", "object storage", "not set up (FACTORY_S3_BUCKET); only publishing needs it")
         return
     ways = [transport.load(name) for name in targets.names()]
     named = [way for way in ways if way.key_id_variable and os.environ.get(way.key_id_variable)]

@@ -106,12 +106,18 @@ def keep(uuid: str, seconds: float) -> None:
             _open.kept.append(uuid)
 
 
-def reap(*, kept: bool = False) -> list[str]:
-    """End the machines of processes that are gone and remove their folders; says which. With *kept*, kept ones too."""
+def reap(*, kept: bool = False, dry_run: bool = False) -> list[str]:
+    """End the machines of processes that are gone and remove their folders; says which. With *kept*, kept ones too.
+
+    With *dry_run* it only says so.
+    """
     removed = []
     for folder in _parent().glob("*-*") if _parent().is_dir() else []:
         pid, _, start = folder.name.partition("-")
         if pid.isdigit() and str(ledger.started(int(pid)) or "") != start and (kept or not _keeps(folder)):
+            if dry_run:
+                removed.append(f"would remove {folder}, and end the machines in it")
+                continue
             if place := _read(folder / PLACE):
                 end_all(place)
             shutil.rmtree(folder, ignore_errors=True)

@@ -115,16 +115,20 @@ class Enclosure:
         return self._link
 
 
-def reap_links(state: Path) -> list[str]:
-    """Remove the short names that killed runs left: links of ours that lead to a folder of *state* that is gone."""
+def reap_links(state: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove the short names that killed runs left: links of ours that lead to a folder of *state* that is gone.
+
+    With *dry_run* it only says which.
+    """
     removed = []
     for place in {Path(each) for each in _short_places() if each}:
         for link in place.glob("image-factory-*"):
             with contextlib.suppress(OSError):
                 target = link.readlink()
                 if link.lstat().st_uid == os.geteuid() and target.is_relative_to(state) and not target.exists():
-                    link.unlink()
-                    removed.append(f"removed {link}")
+                    if not dry_run:
+                        link.unlink()
+                    removed.append(f"{'would remove' if dry_run else 'removed'} {link}")
     return removed
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from factory import disk, images
+from factory import disk, image_format, images
 from factory.disk import Progress
-from factory.errors import PublishError
+from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
 from factory.manifest import FINDINGS, MANIFEST, Manifest, read_manifest
 from factory.publish import Artefact
 
@@ -16,39 +17,41 @@ DOCUMENTS = (MANIFEST, FINDINGS, "SHA256SUMS")
 def find(name: str, output: Path) -> Path:
     """The file, or the folder of the build, that *name* means: a path, a build id, or a recipe's name."""
     path = Path(name)
-    return path if path.is_file() else images.folder(name, output)
+    if path.is_file():
+        return path
+    try:
+        return images.folder(name, output)
+    except UsageError as error:
+        error.message += ", and no such file"
+        raise
 
 
-def of(place: Path, stage: Progress | None = None) -> Artefact:
-    """The artefact at *place*: an image file, or the folder of a build. Its bytes are read once, for their digest."""
-    return of_build(place, stage) if place.is_dir() else of_image(place, stage)
+def of(place: Path, failure: type[FactoryError] = ImageRefused) -> Artefact:
+    """The artefact at *place*, an image file or the folder of a build, without reading its bytes.
+
+    The sha256 of an image file is empty until :func:`read`. A file that is no disk image, or one that refers to other
+    files, is raised as *failure*.
+    """
+    return of_manifest(read_manifest(place), place) if place.is_dir() else _of_image(place, failure)
 
 
-def known(name: str, output: Path) -> Artefact:
-    """The artefact that *name* means; of a build by its manifest alone, without reading the image."""
-    place = find(name, output)
-    return of_manifest(read_manifest(place), place) if place.is_dir() else of_image(place)
+def read(artefact: Artefact, stage: Progress | None = None) -> Artefact:
+    """*artefact* with the sha256 of its bytes. Raises PublishError when it is not the image that was tested."""
+    digest = disk.sha256(artefact.image, stage)
+    if artefact.sha256 and digest != artefact.sha256:
+        raise PublishError(
+            f"{artefact.image} is not the file that was built and tested",
+            cause="Its sha256 differs from the one in manifest.json",
+            hint="Build it again",
+            code="publish.image-changed",
+        )
+    return replace(artefact, sha256=digest)
 
 
 def target_of(artefact: Artefact) -> str:
     """The target that a build was made for, if there is just one; else ``generic``."""
     targets = read_manifest(artefact.folder).targets if artefact.folder else ()
     return targets[0] if len(targets) == 1 else "generic"
-
-
-def of_build(folder: Path, stage: Progress | None = None) -> Artefact:
-    """The image of a build. Raises PublishError when it is not the one that was tested."""
-    document = read_manifest(folder)
-    image = folder / document.image.file
-    digest = disk.sha256(image, stage)
-    if digest != document.image.sha256:
-        raise PublishError(
-            f"{image} is not the file that was built and tested",
-            cause="Its sha256 differs from the one in manifest.json",
-            hint="Build it again",
-            code="publish.image-changed",
-        )
-    return of_manifest(document, folder)
 
 
 def of_manifest(document: Manifest, folder: Path) -> Artefact:
@@ -74,16 +77,15 @@ def of_manifest(document: Manifest, folder: Path) -> Artefact:
     )
 
 
-def of_image(image: Path, stage: Progress | None = None) -> Artefact:
-    """Any image file. Raises BuildError when it is none, or one that refers to other files."""
-    image_format = disk.detect_format(image)
+def _of_image(image: Path, failure: type[FactoryError]) -> Artefact:
+    found = image_format.detect(image, failure=failure)
     return Artefact(
         image=image,
-        sha256=disk.sha256(image, stage),
+        sha256="",
         size=image.stat().st_size,
         name=image.stem,
-        format=image_format,
-        virtual_size=disk.info(image, image_format).virtual_size,
+        format=found.name,
+        virtual_size=found.virtual_size,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import image_format, targets
+from factory import targets
 from factory.errors import ImageRefused
 from factory.findings import Finding
 from factory.manifest import read_manifest
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def artefact_of(name: str, output: Path, console: Console) -> Artefact:
     """The artefact that *name* means: an image file, a build directory, a build id, or a recipe for its latest build.
 
-    Raises UsageError when there is none, ImageRefused when it is no disk image or its build refused it.
+    Its bytes are not read. Raises UsageError when there is none, ImageRefused when it is no disk image or its build
+    refused it.
     """
     place = artefacts.find(name, output)
     if place.is_dir():
@@ -31,10 +33,15 @@ def artefact_of(name: str, output: Path, console: Console) -> Artefact:
             )
         if not manifest.boots:
             console.warn(f"The build in {place} was made without a boot test")
-    else:
-        image_format.detect(place, failure=ImageRefused, shown=str(place))
+    return artefacts.of(place)
+
+
+def passed(artefact: Artefact, target: str, console: Console) -> Artefact:
+    """*artefact* with its sha256, once it was read and keeps the rules. Raises ImageRefused and PublishError."""
     with console.stage("digest") as stage:
-        return artefacts.of(place, stage)
+        artefact = artefacts.read(artefact, stage)
+    check(artefact, target, console)
+    return artefact
 
 
 def check(artefact: Artefact, target: str, console: Console) -> None:
@@ -48,17 +55,21 @@ def check(artefact: Artefact, target: str, console: Console) -> None:
         findings = look(artefact.image, [targets.load(target)], Known(sha256=artefact.sha256))
         broken = [finding for finding in findings if finding.status == "fail"]
         stage.note(f"{len(broken)} of {len(findings)} findings refuse it" if broken else f"{len(findings)} findings")
-    for finding in findings:
-        if finding.status == "warn":
-            console.warn(f"{finding.rule}, {finding.subject}: {_first_line(finding)}")
-    if broken:
-        raise ImageRefused(
-            f"{artefact.image.name} is not published, because {len(broken)} of {len(findings)} findings refuse it: "
-            + ", ".join(dict.fromkeys(finding.rule for finding in broken)),
-            cause=f"{broken[0].rule}, {broken[0].subject}: {_first_line(broken[0])}",
-            hint=broken[0].fix or f"'factory check {artefact.image} --target {target}' says more",
-            output="\n".join(f"{each.rule} ({each.subject}): {each.evidence[:300]}" for each in broken[:10]),
-        )
+        for finding in findings:
+            if finding.status == "warn":
+                console.warn(f"{finding.rule}, {finding.subject}: {_first_line(finding)}")
+        if broken:
+            raise _refused(artefact, target, broken, len(findings))
+
+
+def _refused(artefact: Artefact, target: str, broken: Sequence[Finding], looked: int) -> ImageRefused:
+    return ImageRefused(
+        f"{artefact.image.name} is not published, because {len(broken)} of {looked} findings refuse it: "
+        + ", ".join(dict.fromkeys(finding.rule for finding in broken)),
+        cause=f"{broken[0].rule}, {broken[0].subject}: {_first_line(broken[0])}",
+        hint=broken[0].fix or f"'factory check {artefact.image} --target {target}' says more",
+        output="\n".join(f"{each.rule} ({each.subject}): {each.evidence[:300]}" for each in broken[:10]),
+    )
 
 
 def _first_line(finding: Finding) -> str:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from factory import http, settings
 from factory.doctor.row import Check
 from factory.errors import FactoryError, PublishError, UsageError
-from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_images, publications
+from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_api, mgc_images, mgc_machines, publications
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_images import ACTIVE, ENDED, FAILED, CustomImage, Images, deletion, passing
+from factory.publish.mgc_api import passing
+from factory.publish.mgc_images import ACTIVE, ENDED, FAILED, CustomImage, Images, deletion
 from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
 from factory.publish.publications import Publication
@@ -44,11 +45,12 @@ def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: C
 
 
 def examine(console: Console) -> Iterator[Check]:
-    """For the doctor: whether the API takes the key, by listing images; no row where no key is set up."""
+    """For the doctor: whether the API takes the key, by listing images once."""
     if not os.environ.get(KEY_VARIABLE) and not profile_file().is_file():
+        yield Check("ok", "API of mgc", f"not set up ({KEY_VARIABLE}); only publishing to Magalu Cloud needs it")
         return
     where = place()
-    list(islice(Images(where, api_key(), console).list(), 1))
+    list(islice(Images(where, api_key(), console, tries=1).list(), 1))
     yield Check("ok", "API of mgc", f"{where.url} takes the key")
 
 
@@ -125,6 +127,8 @@ class MagaluImport:
         with self.console.stage("name") as stage:
             stage.note(self.name)
             found = self._look()
+            if found is None:
+                mgc_machines.warn_unless_one_fits(self.place, api_key(), self.request.requirements, self.console)
         return self._settle(*found) if found else None
 
     def documents(self, stored: StoredObject) -> dict[str, bytes]:
@@ -203,7 +207,7 @@ class MagaluImport:
         for number in range(ARRIVAL_TRIES):
             if self.images.find(self.name) is None:
                 return
-            time.sleep(mgc_images.pause_before(number, PublishError("")))
+            time.sleep(mgc_api.pause_before(number, PublishError("")))
         raise PublishError(
             f"the name {self.name} is still taken by the image {image.id}, which was deleted",
             hint="Wait a while and run the same command again",
@@ -264,7 +268,7 @@ class MagaluImport:
     def _ask(self, url: PresignedUrl, record: Publication) -> str:
         """The id of the image that the cloud makes for our request, which is sent again only when it did not arrive."""
         uncertain = False
-        for number in range(mgc_images.TRIES):
+        for number in range(mgc_api.TRIES):
             error: FactoryError
             try:
                 image = self.images.create(self.request, url.secret)
@@ -285,9 +289,9 @@ class MagaluImport:
                 record.write(state="failed", status=error.code)
                 raise error
             uncertain = True
-            if number == mgc_images.TRIES - 1:
+            if number == mgc_api.TRIES - 1:
                 break
-            time.sleep(mgc_images.pause_before(number, error))
+            time.sleep(mgc_api.pause_before(number, error))
             if image := self._arrived():
                 return image
             self.console.warn(f"The request for {self.name} is sent again: {error.message}")
@@ -297,7 +301,7 @@ class MagaluImport:
         """The id of the image that our last request made, if it did."""
         for number in range(ARRIVAL_TRIES if patiently else 1):
             if number:
-                time.sleep(mgc_images.pause_before(number - 1, PublishError("")))
+                time.sleep(mgc_api.pause_before(number - 1, PublishError("")))
             found = self.images.find(self.name)
             if found is not None and self._ours(found):
                 return found.id

@@ -1,24 +1,22 @@
 """Magalu Cloud's custom images by REST: create, show, list, find, change, delete and wait.
 
-Every request but POST may be sent again when the service is busy; :mod:`factory.publish.mgc` decides about POST.
+:mod:`factory.publish.mgc` decides whether a POST is sent again.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
-from factory import http
-from factory.errors import FactoryError, PublishError, UsageError
+from factory.errors import PublishError, UsageError
 from factory.publish import mgc_answers
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_place import KEY_VARIABLE, Place
+from factory.publish.mgc_api import TRIES, Api, data_of, jittered, passing, unreadable
+from factory.publish.mgc_place import Place
 from factory.publish.mgc_request import ImageRequest, Requirements
 
 if TYPE_CHECKING:
@@ -38,14 +36,10 @@ ENDED = {
 """Statuses that never become active. Three public lists of them disagree, so any other may mean anything."""
 
 FAILED = ("error", "importing_error", "invalid_image")  # of an import; such an image is of no use to anybody
+PATH = "/v1/images/custom"
 PAGE = 50  # images asked for at once
-TRIES = 6
-PAUSE = 0.5  # seconds before the second try; doubles
-LONGEST_PAUSE = 30.0
-LONGEST_RETRY_AFTER = 300.0  # seconds, whatever the service says
 POLL = 1.0  # seconds between the first two looks; grows by half each time
 LONGEST_POLL = 30.0
-READ_SECONDS = 30.0  # longest silence of the service; it may need longer for a POST
 OUTAGE = 900.0  # seconds without an answer while waiting, after which it gives up
 SETTLING = 60.0  # seconds in which a new image may not be found yet
 
@@ -88,50 +82,39 @@ class CustomImage:
 class Images:
     """The custom images of one tenant."""
 
-    def __init__(self, place: Place, key: str, console: Console) -> None:
-        self.place = place
-        self._key = key
-        self._console = console
-        console.redact(key)
+    def __init__(self, place: Place, key: str, console: Console, *, tries: int = TRIES) -> None:
+        """*tries* of each request but POST."""
+        self.place, self._console = place, console
+        self._api = Api(place, key, console, tries=tries)
 
     def create(self, request: ImageRequest, url: str) -> str:
         """Ask for the image once; its id, or an empty text when the answer does not hold one.
 
         Raises Refused, or http.Unanswered when it is not known whether the request arrived.
         """
-        answer = self._send("POST", "", request.body(url))
+        answer = self._api.send("POST", PATH, request.body(url))
         if answer.status not in (200, 201, 202):
             raise Refused(answer, f"The import of {request.name}")
-        data = _data(answer)
+        data = data_of(answer)
         found = data.get("id") if isinstance(data, dict) else None
         return found if isinstance(found, str) and _ID.fullmatch(found) else ""
 
     def show(self, image: str) -> CustomImage:
         """The image with this id. Raises PublishError."""
-        answer = self._patiently("GET", f"/{checked_id(image)}", f"Looking at the image {image}")
+        answer = self._api.patiently("GET", f"{PATH}/{checked_id(image)}", f"Looking at the image {image}")
         try:
-            return CustomImage.of(_data(answer), mgc_answers.trace(answer))
+            return CustomImage.of(data_of(answer), mgc_answers.trace(answer))
         except ValueError as error:
-            raise _unreadable(answer, error) from None
+            raise unreadable(answer, error) from None
 
     def list(self, name: str = "") -> Iterator[CustomImage]:
         """All images, page by page; with *name*, those that the cloud finds by it."""
-        offset = 0
-        while True:
-            query = {"_limit": PAGE, "_offset": offset} | ({"name": name} if name else {})
-            answer = self._patiently("GET", f"?{urlencode(query)}", "Listing the custom images")
-            data = _data(answer)
-            images = data.get("images", []) if isinstance(data, dict) else None
-            if not isinstance(images, list):
-                raise _unreadable(answer, ValueError("no list of images"))
+        query = {"name": name} if name else {}
+        for data, answer in self._api.pages(PATH, "images", "Listing the custom images", PAGE, query):
             try:
-                found = [CustomImage.of(each, mgc_answers.trace(answer)) for each in images]
+                yield CustomImage.of(data, mgc_answers.trace(answer))
             except ValueError as error:
-                raise _unreadable(answer, error) from None
-            yield from found
-            offset += len(found)
-            if not found or offset >= _total(data, offset + (len(found) == PAGE)):
-                return
+                raise unreadable(answer, error) from None
 
     def find(self, name: str) -> CustomImage | None:
         """The image that has exactly this name and still occupies it."""
@@ -139,7 +122,8 @@ class Images:
 
     def delete(self, image: str) -> None:
         """Delete the image with this id. Raises PublishError."""
-        self._patiently("DELETE", f"/{checked_id(image)}", f"Deleting the image {image}", allowed=(200, 202, 204))
+        path = f"{PATH}/{checked_id(image)}"
+        self._api.patiently("DELETE", path, f"Deleting the image {image}", allowed=(200, 202, 204))
 
     def change(
         self,
@@ -154,7 +138,8 @@ class Images:
         body = {key: value for key, value in body.items() if value is not None}
         if requirements is not None:
             body["requirements"] = requirements.as_dict()
-        self._patiently("PATCH", f"/{checked_id(image)}", f"Changing the image {image}", body, allowed=(200, 204))
+        path = f"{PATH}/{checked_id(image)}"
+        self._api.patiently("PATCH", path, f"Changing the image {image}", body, allowed=(200, 204))
 
     def wait(self, image: str, *, seconds: float, stage: Stage, new: bool = False) -> CustomImage:
         """Look until the image is active. *new*: it was made just now, and may not be found at once.
@@ -186,7 +171,7 @@ class Images:
                     hint=_resume(image),
                     code="publish.import-timeout",
                 )
-            time.sleep(min(_jittered(pause), left))
+            time.sleep(min(jittered(pause), left))
             pause = min(pause * 1.5, LONGEST_POLL)
 
     def _settled(self, found: CustomImage, strange: set[str]) -> bool:
@@ -204,54 +189,10 @@ class Images:
             self._console.warn(f"The image {found.id} has the status {found.status!r}, which is not known: waiting on")
         return found.status == ACTIVE
 
-    def _patiently(
-        self,
-        method: str,
-        path: str,
-        doing: str,
-        body: dict[str, Any] | None = None,
-        allowed: tuple[int, ...] = (200,),
-    ) -> http.Answer:
-        """Send a request that does no harm when it is sent twice, again as long as the service is busy."""
-        for number in range(TRIES):
-            error: FactoryError
-            try:
-                answer = self._send(method, path, body)
-                if answer.status in allowed or (method == "DELETE" and number and answer.status == 404):
-                    return answer
-                error = Refused(answer, doing)
-            except http.Unanswered as unanswered:
-                error = unanswered.error
-            if not passing(error) or number == TRIES - 1:
-                raise error
-            time.sleep(pause_before(number, error))
-        raise AssertionError("unreachable")
-
-    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> http.Answer:
-        headers = {"x-api-key": self._key}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return http.exchange(
-            method,
-            self.place.images + path,
-            headers=headers,
-            body=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
-            seconds=http.READ_SECONDS if method == "POST" else READ_SECONDS,
-            failure=PublishError,
-        )
-
 
 def deletion(image: str) -> str:
     """How people delete the image by hand."""
     return f"'mgc vm images custom delete --id {image}'"
-
-
-def pause_before(number: int, error: FactoryError) -> float:
-    """Seconds to wait before the try after the one with this *number*, from 0: as the service asks, or longer each."""
-    asked = error.retry_after if isinstance(error, Refused) else None
-    if asked is not None:
-        return min(asked, LONGEST_RETRY_AFTER) + random.uniform(0, PAUSE)  # noqa: S311 - so that not all come at once
-    return _jittered(min(PAUSE * 2**number, LONGEST_PAUSE))
 
 
 def checked_id(image: str) -> str:
@@ -265,43 +206,8 @@ def checked_id(image: str) -> str:
     return image
 
 
-def passing(error: FactoryError) -> bool:
-    """Whether the same request may succeed later."""
-    if isinstance(error, Refused):
-        return error.passing
-    return error.code in ("http.unreachable", "http.timeout", "http.failed", "http.proxy")
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311
-
-
 def _resume(image: str) -> str:
     return f"'factory publish --resume {image}' waits on"
-
-
-def _data(answer: http.Answer) -> Any:
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _unreadable(answer: http.Answer, error: Exception) -> PublishError:
-    return PublishError(
-        f"an answer of Magalu Cloud cannot be read: {error}{mgc_answers.trace(answer)}",
-        cause=f"It begins with: {mgc_answers.words(answer)[:120]}",
-        hint=f"Check FACTORY_MGC_API_URL and {KEY_VARIABLE}: something else may have answered",
-        code="publish.api-answer",
-    )
-
-
-def _total(data: dict[str, Any], fallback: int) -> int:
-    """How many images there are by the page's own words; *fallback* when it has none."""
-    meta = data.get("meta")
-    page = meta.get("page") if isinstance(meta, dict) else None
-    total = page.get("total") if isinstance(page, dict) else None
-    return total if isinstance(total, int) else fallback
 
 
 def _told(key: str, value: Any) -> str:

@@ -76,6 +76,14 @@ def place() -> Place:
     return Place(url, _region_of_the_api(url))
 
 
+def told_where(where: Place) -> str:
+    """Where the address of the API comes from, for people who see that it does not answer."""
+    chosen = settings.setting("FACTORY_MGC_API_URL")
+    if chosen.value:
+        return f"Check FACTORY_MGC_API_URL, which is {where.url} (from {chosen.origin})"
+    return f"FACTORY_MGC_API_URL is not set, so the API is {where.url}, by the region of the bucket"
+
+
 def check_store(where: Place, url: str) -> None:
     """Raise PublishError unless the API at *where* can read an object at *url* (a presigned one, or its beginning).
 

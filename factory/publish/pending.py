@@ -28,8 +28,8 @@ def note(target: str, key: str) -> Path:
     return path
 
 
-def reap() -> list[str]:
-    """Abort the uploads of runs that have ended; a line for people for each."""
+def reap(*, dry_run: bool = False) -> list[str]:
+    """Abort the uploads of runs that have ended; a line for people for each. With *dry_run* the store is not asked."""
     from factory.publish import transport
     from factory.publish.store import open_store
 
@@ -40,12 +40,18 @@ def reap() -> list[str]:
         try:
             known = json.loads(path.read_text("utf-8"))
             target, key = str(known["target"]), str(known["key"])
+            if dry_run:
+                done.append(f"would abort the upload of {key}")
+                continue
             way = transport.load(target) if target in targets.names() else transport.Transport(target, "generic")
             count = open_store(way, Console.quiet(), patience=5).abort_pending(key)
         except FactoryError as error:
             done.append(f"the upload noted in {path} cannot be aborted: {error.message}")
             continue
         except (OSError, ValueError, KeyError, TypeError):
+            if dry_run:
+                done.append(f"would remove {path}")
+                continue
             count, key = 0, "what cannot be read"
         with contextlib.suppress(OSError):
             path.unlink()

@@ -9,6 +9,7 @@ from factory.errors import PublishError
 from factory.publish import QCOW2_MAGIC, PresignedUrl
 
 WORDS = 4096  # bytes of an error's text that are looked at
+SILENCE = 6.0  # seconds without an answer that are waited for, in each of a few tries
 
 
 def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW2_MAGIC) -> None:
@@ -25,6 +26,7 @@ def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW
             failure=PublishError,
             method="HEAD" if url.method == "HEAD" else "GET",
             trusted=trusted,
+            seconds=SILENCE,
         ) as reply:
             if reply.status not in (200, 206):
                 raise _refused(url, reply)
@@ -44,7 +46,7 @@ def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW
 
 def _length(url: PresignedUrl, trusted: str | bool) -> int | None:
     try:
-        with http.get(url.secret, failure=PublishError, trusted=trusted) as reply:
+        with http.get(url.secret, failure=PublishError, trusted=trusted, seconds=SILENCE) as reply:
             return reply.length
     except PublishError as error:
         raise _not_fetched(url, error.message, error.cause) from None

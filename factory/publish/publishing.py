@@ -30,8 +30,9 @@ from factory.publish import (
     transport,
 )
 from factory.publish.importer import Brought, Preparation, Wishes
+from factory.publish.keys import address_of
 from factory.publish.signing import LIFE
-from factory.publish.store import address_of, open_store
+from factory.publish.store import open_store, reached_store
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -60,11 +61,16 @@ class Planned:
 def publish(
     artefact: Artefact, target: str, wishes: Wishes, console: Console, *, life: int = LIFE, url_file: Path | None = None
 ) -> Published:
-    """Publish *artefact*. Raises UsageError, ImageRefused and PublishError."""
-    preparation, way = _prepared(artefact, target, wishes, console)
-    _long_enough(life, way)
-    preparation.check_place(address_of(way, artefact))
-    store = open_store(way, console)
+    """Publish *artefact*, whose bytes need not have been read. Raises UsageError, ImageRefused and PublishError."""
+    way = transport.load(target)
+    _look_at_all(artefact, way, wishes, console, life)
+    if url_file is not None:
+        signing.check_place(url_file)
+    look_ahead(target)
+    open_store(way, console)  # for its credentials
+    artefact = gate.passed(artefact, target, console)
+    preparation = prepare(artefact, target, wishes, console)
+    store = reached_store(way, console)
     brought = preparation.before_upload()
     if brought is None:
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
@@ -77,8 +83,13 @@ def publish(
     return Published(brought, there)
 
 
-def _long_enough(life: int, way: transport.Transport) -> None:
-    """Raise PublishError when a URL of *life* seconds would not live as long as the target demands."""
+def _look_at_all(
+    artefact: Artefact, way: Transport, wishes: Wishes, console: Console, life: int, *, without_bucket: str = ""
+) -> None:
+    """Raise at once what can be known without reading the image: first what is wrong, then what would be refused."""
+    # A file of another format is for the rules to refuse.
+    preparation = prepare(replace(artefact, format="qcow2"), way.target, wishes, console)
+    address = address_of(way, artefact, without_bucket=without_bucket)
     if life < way.least_life:
         raise PublishError(
             f"the URL would live {life / 3600:.4g} h; target {way.target} demands {way.least_life / 3600:.4g} h",
@@ -86,6 +97,7 @@ def _long_enough(life: int, way: transport.Transport) -> None:
             hint="Ask for a longer life with --expires",
             code="publish.url-life",
         )
+    preparation.check_place(address)
 
 
 def conclude(
@@ -114,12 +126,13 @@ def plan(
     artefact: Artefact, target: str, wishes: Wishes, console: Console, *, life: int = LIFE, show_url: bool = False
 ) -> Planned:
     """What :func:`publish` would send. Uploads nothing and calls nobody; *show_url* signs, which needs credentials."""
-    preparation, way = _prepared(artefact, target, wishes, console)
-    _long_enough(life, way)
+    way = transport.load(target)
+    _look_at_all(artefact, way, wishes, console, life, without_bucket=NO_BUCKET)
     if not settings.value("FACTORY_S3_BUCKET"):
         console.warn(f"FACTORY_S3_BUCKET is not set: {NO_BUCKET} stands for it")
+    artefact = gate.passed(artefact, target, console)
+    preparation = prepare(artefact, target, wishes, console)
     address = address_of(way, artefact, without_bucket=NO_BUCKET)
-    preparation.check_place(address)
     url = f"{address}?***"
     if show_url:
         store = open_store(way, console)
@@ -131,7 +144,8 @@ def plan(
 def resume(image: str, target: str, wishes: Wishes, console: Console) -> Published:
     """Wait for an import that was begun, by the cloud's id of the image. Raises UsageError and PublishError."""
     record = publications.by_id(image)
-    module = _importer(transport.load(target or (record.target if record else "mgc")))
+    target = target or (record.target if record else "mgc")
+    module = _importer(transport.load(target))
     if not hasattr(module, "resume"):
         raise UsageError(
             f"target {target} has no imports to wait for", hint="Name another --target", code="usage.target"
@@ -163,13 +177,6 @@ def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None) -> N
         there = stored or publications.by_id(brought.id)
         place = (there.endpoint, there.bucket, there.key) if there else ("", "", "")
         _note(artefact.folder, brought, artefact.sha256, *place)
-
-
-def _prepared(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> tuple[Preparation, Transport]:
-    """Fields first, because that takes no time; then the rules; a file of another format is for them to refuse."""
-    prepare(replace(artefact, format="qcow2"), target, wishes, console)
-    gate.check(artefact, target, console)
-    return prepare(artefact, target, wishes, console), transport.load(target)
 
 
 def _importer(way: Transport) -> ModuleType:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from factory.errors import PublishError
 
@@ -29,11 +31,17 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Req
 WRONG_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}
 ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 ELSEWHERE |= {"TemporaryRedirect", "IncorrectEndpoint", "301", "307"}
+WAY = {
+    "unreachable": "the object storage {host} cannot be reached",
+    "silent": "the object storage {host} does not answer",
+    "broken": "the connection to the object storage {host} keeps breaking",
+}
+"""What may be wrong with the way to a store, as people are told."""
 
 
 @dataclass
 class Refusal(Exception):
-    """One refusal. *code* is the store's own word, or for the way there ``unreachable``, ``tls`` or ``broken``."""
+    """One refusal. *code* is the store's own word, or for the way there one of ``WAY`` or ``tls``."""
 
     code: str
     words: str = ""
@@ -42,13 +50,14 @@ class Refusal(Exception):
     date: str = ""  # the store's clock, as HTTP writes it
     region: str = ""  # where the bucket is, if the store said so
     pause: float = 0.0  # seconds the store asks us to wait
+    tried: float = 0.0  # seconds for which the same request was tried
 
     @property
     def transient(self) -> bool:
         """Whether the same request may go well a little later."""
         if self.code in FULL or self.status == 501:
             return False
-        return self.code in AGAIN | {"unreachable", "broken"} or self.status == 429 or self.status >= 500
+        return self.code in AGAIN or self.code in WAY or self.status == 429 or self.status >= 500
 
     @property
     def gone(self) -> bool:
@@ -57,7 +66,9 @@ class Refusal(Exception):
 
     @property
     def text(self) -> str:
-        """The store's own words, with the number that its people ask for."""
+        """The store's own words, with the number that its people ask for; of the way there, what is wrong with it."""
+        if self.code in WAY:
+            return self.words
         status = f"{self.status} " if self.status and self.code != str(self.status) else ""
         words = f": {self.words}" if self.words and self.words != self.code else ""
         trace = f" (request id {self.request_id})" if self.request_id else ""
@@ -71,6 +82,22 @@ class Refusal(Exception):
             return ""
         ahead = datetime.now(UTC) - theirs
         return f"{timedelta(seconds=round(abs(ahead).total_seconds()))} {'ahead' if ahead > timedelta() else 'behind'}"
+
+
+def of_answer(answer: Mapping[str, Any]) -> Refusal:
+    """The refusal in an answer as boto3 reads it."""
+    error, meta = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+    headers = {name.lower(): text for name, text in meta.get("HTTPHeaders", {}).items()}
+    pause = headers.get("retry-after", "")
+    return Refusal(
+        code=str(error.get("Code") or meta.get("HTTPStatusCode") or "an unreadable answer"),
+        words=str(error.get("Message") or ""),
+        status=int(meta.get("HTTPStatusCode") or 0),
+        request_id=str(meta.get("RequestId") or error.get("RequestId") or headers.get("x-amz-request-id", "")),
+        date=headers.get("date", ""),
+        region=str(error.get("Region") or headers.get("x-amz-bucket-region", "")),
+        pause=float(pause) if pause.isascii() and pause.isdigit() else 0.0,
+    )
 
 
 def as_error(refusal: Refusal, doing: str, *, host: str, bucket: str, variables: str) -> PublishError:
@@ -140,11 +167,12 @@ def _less_common(refusal: Refusal, doing: str, said: str, host: str, bucket: str
             hint="Set FACTORY_S3_CA_BUNDLE to the certificates of its authority; check this host's clock too",
             code="publish.tls",
         )
-    if code in ("unreachable", "broken"):
+    if code in WAY:
         return PublishError(
-            f"{host} cannot be reached" if code == "unreachable" else f"the connection to {host} keeps breaking",
+            WAY[code].format(host=host) + (f", tried for {refusal.tried:.0f} s" if refusal.tried >= 1 else ""),
             cause=refusal.words,
-            hint="Check the network, FACTORY_S3_ENDPOINT, https_proxy and no_proxy; the parts that are up are kept",
+            hint="Check the network, FACTORY_S3_ENDPOINT, https_proxy and no_proxy, and run the same command again: "
+            "an upload goes on with the parts that are up",
             code="publish.unreachable",
         )
     if refusal.status == 403 or code in ("AccessDenied", "AllAccessDisabled", "403"):

@@ -1,36 +1,32 @@
 """A bucket of an S3-compatible store: the one module that knows boto3, and turns its errors into refusals.
 
-Each call is one request; what may be tried again is tried here, by one rule, with jitter and the store's Retry-After.
-boto3's own retries are off, so that an upload is never begun twice without our knowing.
+Each call is one request; what may be tried again is tried by :mod:`factory.publish.patience`. boto3's own retries are
+off, so that an upload is never begun twice without our knowing.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import random
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from factory import __version__
 from factory.errors import PublishError, UsageError
 from factory.publish import refusals
+from factory.publish.patience import Patience, Result
 from factory.publish.refusals import Refusal
 from factory.publish.store_settings import StoreSettings
 
-CONNECT_SECONDS, READ_SECONDS = 15, 60
+CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
+LEAST_SILENCE = 5.0  # seconds without an answer that are waited for, however small the patience
 PATIENCE = 300.0  # seconds that one request is tried again
-LONGEST_PAUSE = 20.0  # seconds between two tries
-DAMAGED_TRIES = 4  # of a part that arrives damaged
 WORKERS = 4  # parts at once
-Result = TypeVar("Result")
 _DISTRUST = re.compile("certificate|hostname|WRONG_VERSION|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE", re.IGNORECASE)
 
 
@@ -56,12 +52,11 @@ class Bucket:
     """One bucket. Methods raise Refusal, but PublishError or UsageError for credentials; threads may share it."""
 
     def __init__(self, settings: StoreSettings, credential_names: str, *, patience: float = PATIENCE) -> None:
-        """*credential_names* are the variables that a message tells people to check."""
-        self.settings, self.patience = settings, patience
+        """*credential_names* are the variables that a message tells people to check; *patience* is in seconds."""
+        self.settings, self.patience = settings, Patience(patience)
         self.name = settings.bucket
         self._names = credential_names
-        self.waiting: Callable[[Refusal], object] = str  # told before each pause
-        self.stop = threading.Event()  # ends the pauses
+        self._silence = min(READ_SECONDS, max(LEAST_SILENCE, patience / 3))  # so that more than one try fits
         with self._speaking():
             self._session, self._client = self._connect()
         self.endpoint: str = self._client.meta.endpoint_url
@@ -90,8 +85,8 @@ class Bucket:
             request_checksum_calculation=settings.checksums,
             response_checksum_validation=settings.checksums,
             retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            connect_timeout=min(CONNECT_SECONDS, self._silence),
+            read_timeout=self._silence,
             max_pool_connections=WORKERS + 1,
             user_agent_extra=f"image-factory/{__version__}",
         )
@@ -266,21 +261,11 @@ class Bucket:
         return {"StorageClass": self.settings.storage_class} if self.settings.storage_class else {}
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
-        begun, tries = time.monotonic(), 0
-        while True:
-            try:
-                with self._speaking():
-                    return call()
-            except Refusal as refusal:
-                pause = min(0.5 * 2**tries, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
-                pause = min(max(pause, refusal.pause), 2 * LONGEST_PAUSE)
-                over = time.monotonic() + pause - begun > self.patience
-                over = over or (refusal.code == "BadDigest" and tries >= DAMAGED_TRIES)
-                if not refusal.transient or over or self.stop.is_set():
-                    raise
-                self.waiting(refusal)
-                tries += 1
-                self.stop.wait(pause)
+        def once() -> Result:
+            with self._speaking():
+                return call()
+
+        return self.patience.with_(once)
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
@@ -290,12 +275,14 @@ class Bucket:
         try:
             yield
         except theirs.ClientError as error:
-            raise _refusal(error.response) from error
+            raise refusals.of_answer(error.response) from error
         except theirs.SSLError as error:
             words = _words(error)
             raise Refusal("tls" if _DISTRUST.search(words) else "broken", words) from error
-        except (theirs.EndpointConnectionError, theirs.ConnectTimeoutError, theirs.ProxyConnectionError) as error:
-            raise Refusal("unreachable", _words(error)) from error
+        except (theirs.ConnectTimeoutError, theirs.ReadTimeoutError) as error:
+            raise Refusal("silent", f"No answer within {self._silence:.0f} s") from error
+        except (theirs.EndpointConnectionError, theirs.ProxyConnectionError) as error:
+            raise Refusal("unreachable", _words(error.kwargs.get("error") or error)) from error
         except (theirs.HTTPClientError, theirs.ResponseStreamingError, theirs.IncompleteReadError) as error:
             raise Refusal("broken", _words(error)) from error
         except theirs.BotoCoreError as error:
@@ -312,21 +299,6 @@ class Bucket:
             hint=f"Check {self._names}, AWS_PROFILE and the AWS configuration files",
             code="publish.credentials-unusable",
         )
-
-
-def _refusal(response: Mapping[str, Any]) -> Refusal:
-    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
-    headers = {name.lower(): text for name, text in meta.get("HTTPHeaders", {}).items()}
-    pause = headers.get("retry-after", "")
-    return Refusal(
-        code=str(error.get("Code") or meta.get("HTTPStatusCode") or "an unreadable answer"),
-        words=str(error.get("Message") or ""),
-        status=int(meta.get("HTTPStatusCode") or 0),
-        request_id=str(meta.get("RequestId") or error.get("RequestId") or headers.get("x-amz-request-id", "")),
-        date=headers.get("date", ""),
-        region=str(error.get("Region") or headers.get("x-amz-bucket-region", "")),
-        pause=float(pause) if pause.isascii() and pause.isdigit() else 0.0,
-    )
 
 
 def _age(begun: Any, date: str) -> timedelta:

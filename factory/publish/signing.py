@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory.errors import PublishError
+from factory.errors import PublishError, UsageError
 from factory.files import write_whole
-from factory.publish import Artefact, PresignedUrl, Store, StoredObject, transport
+from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, transport
 from factory.publish.probe import probe
-from factory.publish.store import open_store
+from factory.publish.store import PROMPT, open_store
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -19,8 +20,14 @@ LIFE = 24 * 3600  # seconds, unless asked
 
 def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, head: bool = False) -> PresignedUrl:
     """A new URL for *artefact*, which is in the store of *target* already. Raises PublishError."""
-    store = open_store(transport.load(target), console)
-    stored = store.find(artefact)
+    way = transport.load(target)
+    store = open_store(way, console, patience=PROMPT)
+    if not artefact.sha256:
+        with console.stage("digest") as stage:
+            artefact = artefacts.read(artefact, stage)
+    with console.stage("store") as stage:
+        stage.note(store.host)
+        stored = store.find(artefact)
     if stored is None:
         raise PublishError(
             f"{artefact.image.name} is not in the store",
@@ -28,7 +35,8 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
             hint="Publish it first",
             code="publish.not-uploaded",
         )
-    return signed(store, stored, artefact, seconds, method="HEAD" if head else "GET")
+    with console.stage("sign"):
+        return signed(store, stored, artefact, seconds, method="HEAD" if head else "GET")
 
 
 def signed(
@@ -39,6 +47,17 @@ def signed(
     with artefact.image.open("rb") as file:
         probe(url, stored.size, store.ca_bundle(), file.read(4))
     return url
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError when :func:`write` could not succeed, before there is a URL."""
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(
+            f"--url-file {path} cannot be written",
+            cause="It is a folder" if path.is_dir() else f"{path.parent} is no folder that this account may write to",
+            hint="Name a file in a folder that is there",
+            code="usage.command-line",
+        )
 
 
 def write(path: Path, url: PresignedUrl) -> None:

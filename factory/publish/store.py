@@ -10,15 +10,14 @@ import contextlib
 import hashlib
 import json
 import mimetypes
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from factory import __version__
-from factory.errors import PublishError, UsageError
+from factory.errors import PublishError
 from factory.publish import Artefact, PresignedUrl, StoredObject, pending, store_settings
+from factory.publish.keys import folder_of, metadata_of, plain
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import PATIENCE, Bucket
 from factory.publish.transport import Transport
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 STALE = timedelta(days=2)  # age of a pending upload that nobody will come back for
 POINTER = "latest.json"
-REACH_PATIENCE = 20.0  # seconds that the store has to answer before a build begins
+PROMPT = 30.0  # seconds that the store has to answer when somebody waits for that, or before any work is done
 
 
 def open_store(transport: Transport, console: Console, *, patience: float = PATIENCE) -> Store:
@@ -41,10 +40,20 @@ def open_store(transport: Transport, console: Console, *, patience: float = PATI
     usual = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     bucket = Bucket(store_settings.of(transport), f"{names} (or {usual})" if names else usual, patience=patience)
     store = Store(transport, bucket, console)
+    bucket.patience.waiting = lambda refusal, left: console.say(store.waits(refusal, left))
     with store.asking("getting credentials"):
         for secret in bucket.secrets():
             console.redact(secret)
     return store
+
+
+def reached_store(transport: Transport, console: Console) -> Store:
+    """The store of a target, which was asked for something: one that is not there is told within half a minute."""
+    with console.stage("store") as stage:
+        prompt = open_store(transport, console, patience=PROMPT)
+        stage.note(prompt.host)
+        prompt.reach()
+    return open_store(transport, console)
 
 
 class Store:
@@ -58,23 +67,28 @@ class Store:
 
     def key(self, artefact: Artefact) -> str:
         """The key of the image; it holds recipe, version and digest, so other bytes have another key."""
-        return self._folder(artefact) + _plain(artefact.image.name)
+        return self._folder(artefact) + plain(artefact.image.name)
 
     def _folder(self, artefact: Artefact) -> str:
-        return _folder(self._bucket.settings.prefix, artefact)
+        return folder_of(self._bucket.settings.prefix, artefact)
 
     def reach(self) -> None:
         """Ask the bucket for something, so that what is wrong with it is told before any work."""
-        self._bucket.patience, patience = min(self._bucket.patience, REACH_PATIENCE), self._bucket.patience
-        try:
-            with self.asking("looking into the bucket"):
-                self._bucket.pending(f"{self._bucket.settings.prefix}{POINTER}")
-        finally:
-            self._bucket.patience = patience
+        with self.asking("looking into the bucket"):
+            self._bucket.pending(f"{self._bucket.settings.prefix}{POINTER}")
+
+    @property
+    def host(self) -> str:
+        """Where the store is, for people."""
+        return self._bucket.host
+
+    def waits(self, refusal: Refusal, left: float) -> str:
+        """What people are told when a request is tried again, for *left* more seconds at most."""
+        return f"Waiting for {self.host}, {left:.0f} s more at most: {refusal.text}"
 
     def stop(self) -> None:
         """End all waiting for the store: nobody wants its answers any more."""
-        self._bucket.stop.set()
+        self._bucket.patience.stop.set()
 
     def find(self, artefact: Artefact) -> StoredObject | None:
         """The object with exactly these bytes, if it is there."""
@@ -103,7 +117,7 @@ class Store:
         Uploads of the same recipe that nobody came back for within two days are dropped. *file* is a descriptor of the
         image, when its path may change meanwhile.
         """
-        self._bucket.waiting = lambda refusal: stage.note(f"trying again: {refusal.text}")
+        self._bucket.patience.waiting = lambda refusal, left: stage.note(self.waits(refusal, left))
         found = self.find(artefact)
         if found is not None:
             stage.note("the same bytes are there already")
@@ -112,7 +126,7 @@ class Store:
         with self.asking("beginning the upload"):
             self._drop_stale(artefact, key)
             noted = pending.note(self.transport.target, key)
-            return PartsUpload(self._bucket, artefact, key, _metadata(artefact), stage, self._console, file, noted)
+            return PartsUpload(self._bucket, artefact, key, metadata_of(artefact), stage, self._console, file, noted)
 
     def abort_pending(self, key: str) -> int:
         """Abort every upload to *key* that has not ended; how many there were."""
@@ -123,7 +137,7 @@ class Store:
         return len(left)
 
     def _drop_stale(self, artefact: Artefact, key: str) -> None:
-        for each in self._bucket.pending(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/"):
+        for each in self._bucket.pending(f"{self._bucket.settings.prefix}{plain(artefact.name)}/"):
             if each.key != key and each.age > STALE:
                 self._bucket.abort(each.key, each.upload_id)
                 self._console.say(f"Dropped an upload of {each.key} that was left {each.age.days} days ago.")
@@ -171,7 +185,7 @@ class Store:
         """Put small files beside the image, by file name."""
         with self.asking("uploading the documents"):
             for name, data in documents.items():
-                self._put(self._folder(artefact) + _plain(name), data)
+                self._put(self._folder(artefact) + plain(name), data)
 
     def point(self, artefact: Artefact, stored: StoredObject) -> None:
         """Let ``latest.json`` of the recipe point to this image."""
@@ -187,7 +201,7 @@ class Store:
         }
         data = (json.dumps(pointer, indent=2) + "\n").encode()
         with self.asking("flipping latest.json"):
-            self._put(f"{self._bucket.settings.prefix}{_plain(artefact.name)}/{POINTER}", data)
+            self._put(f"{self._bucket.settings.prefix}{plain(artefact.name)}/{POINTER}", data)
 
     def _put(self, key: str, data: bytes) -> None:
         kind = "application/json" if key.endswith(".json") else mimetypes.guess_type(key)[0] or "text/plain"
@@ -210,25 +224,6 @@ class Store:
             yield
         except Refusal as refusal:
             raise self._bucket.error(refusal, doing) from refusal
-
-
-def address_of(transport: Transport, artefact: Artefact, *, without_bucket: str = "") -> str:
-    """Where the image would lie, as an address without its signature. Sends nothing and needs no credentials.
-
-    Raises UsageError when a setting is missing or wrong; *without_bucket* stands for a bucket that is not named.
-    """
-    found = store_settings.of(transport, without_bucket=without_bucket)
-    endpoint = found.endpoint or f"https://s3.{found.region or 'us-east-1'}.amazonaws.com"
-    key = _folder(found.prefix, artefact) + _plain(artefact.image.name)
-    if found.addressing == "virtual":
-        scheme, _, host = endpoint.partition("://")
-        return f"{scheme}://{found.bucket}.{host}/{key}"
-    return f"{endpoint}/{found.bucket}/{key}"
-
-
-def _folder(prefix: str, artefact: Artefact) -> str:
-    name, version = _plain(artefact.name), _plain(artefact.version or "unversioned")
-    return f"{prefix}{name}/{version}/{artefact.sha256[:16]}/"
 
 
 class Present:
@@ -255,31 +250,6 @@ class Present:
 
     def __exit__(self, *_: object) -> None:
         pass
-
-
-def _metadata(artefact: Artefact) -> dict[str, str]:
-    """What the object says of itself; plain ASCII, because it travels in headers."""
-    facts = {
-        "sha256": artefact.sha256,
-        "recipe": artefact.name,
-        "version": artefact.version,
-        "digest": artefact.digest,
-        "build-id": artefact.build_id,
-        "factory": __version__,
-    }
-    return {name: quote(text, safe=" :/+.,@=") for name, text in facts.items() if text}
-
-
-def _plain(name: str) -> str:
-    """*name* as one part of a key that needs no quoting anywhere."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    if not plain:
-        raise UsageError(
-            f"{name!r} cannot be part of an object's key",
-            hint="Give it a name with letters or digits",
-            code="usage.object-name",
-        )
-    return plain
 
 
 def _expires(url: str) -> datetime:

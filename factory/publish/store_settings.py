@@ -14,7 +14,7 @@ from factory.publish.transport import Transport
 
 ADDRESSING = ("auto", "path", "virtual")
 CHECKSUMS = ("when_required", "when_supported")
-_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]")
+_BUCKET = re.compile(r"(?!(?:\d+\.){3}\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # as Amazon has them
 _PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
 _REGION = re.compile(r"[a-z0-9-]+")
 
@@ -88,7 +88,11 @@ def _bucket(transport: Transport, without: str) -> str:
             code="usage.store",
         )
     if not _BUCKET.fullmatch(found.value):
-        raise _wrong("FACTORY_S3_BUCKET", found.value, "Write the bucket's name alone: 3 to 63 letters, digits, . - _")
+        raise _wrong(
+            "FACTORY_S3_BUCKET",
+            found.value,
+            "Write the bucket's name alone: 3 to 63 small letters, digits, '.' and '-'",
+        )
     return found.value
 
 

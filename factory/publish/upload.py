@@ -77,7 +77,7 @@ class PartsUpload:
     # Beginning
 
     def _begin(self) -> None:
-        self._bucket.stop.clear()
+        self._bucket.patience.stop.clear()
         self._error: BaseException | None = None
         self._queue = deque(self._parts)
         self._etags: dict[int, str] = {}
@@ -117,11 +117,11 @@ class PartsUpload:
             try:
                 return self._bucket.create(self._key, self._metadata)
             except Refusal as refusal:
-                late = time.monotonic() - begun > self._bucket.patience
-                if not refusal.transient or late or self._bucket.stop.is_set():
+                left = self._bucket.patience.seconds - (time.monotonic() - begun)
+                if not refusal.transient or left < 0 or self._bucket.patience.stop.is_set():
                     raise
-                self._bucket.waiting(refusal)
-                self._bucket.stop.wait(max(1.0, min(refusal.pause, 30.0)))
+                self._bucket.patience.tell(refusal, left)
+                self._bucket.patience.stop.wait(max(1.0, min(refusal.pause, 30.0)))
                 if found := self._adopt():
                     return found[0]
 
@@ -129,7 +129,7 @@ class PartsUpload:
 
     def _work(self) -> None:
         try:
-            while not self._bucket.stop.is_set():
+            while not self._bucket.patience.stop.is_set():
                 with self._lock:
                     part = self._queue.popleft() if self._queue else None
                 if part is None:
@@ -139,7 +139,7 @@ class PartsUpload:
             pass
         except BaseException as error:  # noqa: BLE001 - it is raised again by commit
             with self._lock:
-                if self._error is None and not self._bucket.stop.is_set():
+                if self._error is None and not self._bucket.patience.stop.is_set():
                     self._error = error
                 self._queue.clear()  # parts that are on their way arrive, and need not be sent again
 
@@ -157,7 +157,7 @@ class PartsUpload:
             self._etags[part.number], self._digests[part.number] = etag, digest
 
     def _check(self) -> None:
-        if self._bucket.stop.is_set():
+        if self._bucket.patience.stop.is_set():
             raise Stopped
 
     def _count(self, size: int) -> None:
@@ -289,21 +289,20 @@ class PartsUpload:
         if not self._open:
             return
         self._stop()
-        patience, self._bucket.patience = self._bucket.patience, ABORT_PATIENCE
-        self._bucket.stop.clear()
+        self._bucket.patience.stop.clear()
         try:
-            left = {self._id} - {""} or self._pending()
-            for _ in range(ABORTS):  # a part that was on its way may arrive after the first abort
-                for upload_id in left:
-                    self._bucket.abort(self._key, upload_id)
-                if not (left := self._pending()):
-                    self._forget()
-                    break
+            with self._bucket.patience.of(ABORT_PATIENCE):
+                left = {self._id} - {""} or self._pending()
+                for _ in range(ABORTS):  # a part that was on its way may arrive after the first abort
+                    for upload_id in left:
+                        self._bucket.abort(self._key, upload_id)
+                    if not (left := self._pending()):
+                        self._forget()
+                        break
         except (Refusal, FactoryError) as error:
             words = error.text if isinstance(error, Refusal) else error.message
             self._console.warn(f"Parts of {self._key} may be left in the bucket {self._bucket.name}: {words}")
         finally:
-            self._bucket.patience = patience
             self._close()
 
     def _pending(self) -> set[str]:
@@ -322,7 +321,7 @@ class PartsUpload:
             self._close()
 
     def _stop(self) -> None:
-        self._bucket.stop.set()
+        self._bucket.patience.stop.set()
         end = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))

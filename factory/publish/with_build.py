@@ -23,8 +23,9 @@ from factory.files import touching
 from factory.manifest import read_manifest
 from factory.publish import Artefact, artefacts, publishing, transport
 from factory.publish.importer import Brought, Wishes
+from factory.publish.keys import address_of
 from factory.publish.publishing import Published
-from factory.publish.store import Present, Store, address_of, open_store
+from factory.publish.store import Present, Store, reached_store
 from factory.publish.upload import PartsUpload
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ class Publication:
         """Look at settings, credentials and bucket of each target. Raises UsageError and PublishError."""
         for target in self._targets:
             publishing.look_ahead(target)
-            store = open_store(transport.load(target), self._console)
-            store.reach()
+            store = reached_store(transport.load(target), self._console)
             store.prove_writable()
             self._ways.append(_Way(target, store))
         return self

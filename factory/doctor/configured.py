@@ -1,0 +1,44 @@
+"""The settings and credentials that are set, where they come from, and what the others are for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from factory import http, settings
+from factory.doctor.row import Check
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "to publish: the key of the object storage; a profile of AWS does too",
+    "AWS_SECRET_ACCESS_KEY": "to publish: its other half",
+    "AWS_PROFILE": "to publish: the profile of AWS that has the key",
+    "MGC_OBJ_KEY_ID": "to publish to Magalu Cloud: the key of its object storage",
+    "MGC_OBJ_KEY_SECRET": "to publish to Magalu Cloud: its other half",
+    "MGC_API_KEY": "to publish to Magalu Cloud: the key of its API; a profile of mgc does too",
+}
+"""Variables of the environment. What they hold is never shown."""
+
+
+def examine() -> Iterator[Check]:
+    """A row for each setting and credential, set or not."""
+    for name in settings.DEFAULTS:
+        found = settings.setting(name)
+        if found.value:
+            # An address may hold a password by mistake.
+            text = " ".join(http.shown(word) if "://" in word else word for word in found.value.split())
+            yield _row(name, f"{text} (from {found.origin})")
+        else:
+            yield _row(name, f"not set ({settings.PURPOSES[name]})")
+    for name, purpose in CREDENTIALS.items():
+        yield _row(name, "set (from environment)" if os.environ.get(name) else f"not set ({purpose})")
+
+
+def publishing() -> list[str]:
+    """What is set that only publishing needs: somebody means to publish."""
+    names = [name for name in settings.DEFAULTS if name.startswith(("FACTORY_S3_", "FACTORY_MGC_"))]
+    chosen = [name for name in names if settings.value(name)]
+    return chosen + [name for name in CREDENTIALS if name.startswith("MGC_") and os.environ.get(name)]
+
+
+def _row(name: str, found: str) -> Check:
+    return Check("ok", name, found, about="setting")

@@ -1,0 +1,157 @@
+"""Stores and clouds that are dead or do not answer: people are told at once that it waits, and it ends in time."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from factory.console import Console
+from factory.errors import PublishError
+from factory.publish import PresignedUrl, probe, s3, store
+from tests.command_line import Done, inside, own_places
+from tests.magalu_scene import Scene, open_scene
+from tests.object_store import opened
+
+FACTORY = Callable[..., Done]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "small.qcow2", "1M"], check=True)
+    return tmp_path / "small.qcow2"
+
+
+@pytest.fixture
+def factory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> FACTORY:
+    own_places(tmp_path, monkeypatch)
+    for name in ("AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_SESSION_TOKEN", "http_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (
+        ("FACTORY_S3_BUCKET", "images"),
+        ("AWS_ACCESS_KEY_ID", "an-id"),
+        ("AWS_SECRET_ACCESS_KEY", "a-secret-of-somebody"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    return inside(capsys, monkeypatch)
+
+
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        host = f"localhost:{closed.getsockname()[1]}"
+    monkeypatch.setenv("FACTORY_S3_ENDPOINT", f"https://{host}")
+    return host
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where somebody takes the call and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host = f"localhost:{listening.getsockname()[1]}"
+        monkeypatch.setenv("FACTORY_S3_ENDPOINT", f"https://{host}")
+        yield host
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(store, "PROMPT", seconds)
+    monkeypatch.setattr("factory.publish.signing.PROMPT", seconds)
+    monkeypatch.setattr(s3, "LEAST_SILENCE", seconds / 3)
+
+
+def test_nobody_waits_longer_than_half_a_minute_for_a_store() -> None:
+    assert store.PROMPT <= 30
+    assert s3.LEAST_SILENCE < store.PROMPT / 3
+
+
+@pytest.mark.parametrize("verb", [("presign",), ("publish", "--target", "generic")])
+def test_a_dead_store_is_told_at_once_and_given_up_in_time(
+    factory: FACTORY, dead: str, image: Path, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch, 2)
+    monkeypatch.setattr("factory.publish.gate.check", lambda *_: None)  # the rules are not what is asked for
+    began = time.monotonic()
+    done = factory(verb[0], image, *verb[1:])
+    assert done.returncode == 6 and time.monotonic() - began < 5
+    lines = done.stderr.splitlines()
+    waits = [line for line in lines if f"Waiting for {dead}" in line]
+    assert len(waits) >= 2 and "Connection refused" in waits[0] and re.search(r"[12] s more at most", waits[0])
+    assert lines[-1].startswith(f"error: the object storage {dead} cannot be reached, tried for ")
+    assert "FACTORY_S3_ENDPOINT" in lines[-1] and lines[-1].endswith("[publish.unreachable]")
+
+
+def test_a_store_that_does_not_answer_is_told_and_given_up_in_time(
+    factory: FACTORY, silent: str, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch, 3)
+    began = time.monotonic()
+    done = factory("presign", image)
+    assert done.returncode == 6 and time.monotonic() - began < 8
+    assert f"store: {silent}" in done.stderr, "before the first answer is missed"
+    assert f"Waiting for {silent}" in done.stderr and "No answer within 1 s" in done.stderr
+    assert f"error: the object storage {silent} does not answer" in done.stderr
+
+
+def test_an_upload_tells_each_time_that_it_tries_again(
+    factory: FACTORY, dead: str, image: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from factory.publish import artefacts
+
+    console = Console.create("text")
+    with console.log_to(tmp_path / "log"), pytest.raises(PublishError), console.stage("upload") as stage:
+        opened(console, patience=2).begin(artefacts.read(artefacts.of(image)), stage)
+    assert (tmp_path / "log").read_text().count(f"upload: Waiting for {dead}") >= 2
+
+
+def test_a_url_that_nobody_answers_is_given_up_in_time(
+    factory: FACTORY, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import UTC, datetime
+
+    assert probe.SILENCE * 5 <= 30  # the tries of factory.http
+    monkeypatch.setattr(probe, "SILENCE", 0.2)
+    began = time.monotonic()
+    with pytest.raises(PublishError) as caught:
+        probe.probe(PresignedUrl(f"https://{silent}/images/a?X-Amz-Signature=0", datetime.now(UTC)), 1, True)
+    assert caught.value.code == "publish.url-unreachable" and silent.partition(":")[0] in caught.value.message
+    assert time.monotonic() - began < 15
+
+
+# The cloud
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with open_scene(tmp_path, monkeypatch) as opened_scene:
+        yield opened_scene
+
+
+def test_an_api_that_is_away_is_told_with_the_setting_that_leads_there(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"https://localhost:{closed.getsockname()[1]}/br-se1/compute"
+    monkeypatch.setenv("FACTORY_MGC_API_URL", url)
+    with pytest.raises(PublishError) as caught:
+        scene.prepare().before_upload()
+    assert caught.value.code == "http.unreachable"
+    assert f"FACTORY_MGC_API_URL, which is {url} (from environment)" in caught.value.hint
+    assert "Magalu Cloud's API" in caught.value.message and "Connection refused" in caught.value.cause
+    assert scene.shown.getvalue().count("trying again in") == 5
+
+
+def test_an_api_that_no_setting_names_is_told_with_its_address(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACTORY_MGC_API_URL")
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody: the network is not asked
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(PublishError) as caught:
+        scene.prepare().before_upload()
+    assert "FACTORY_MGC_API_URL is not set, so the API is https://api.magalu.cloud/br-se1/compute" in caught.value.hint
