@@ -37,21 +37,21 @@ DEFAULTS: dict[str, str] = {
 PURPOSES: dict[str, str] = {
     "FACTORY_ACCEL": "what runs the guests",
     "FACTORY_CONNECT": "the libvirt that runs them",
-    "FACTORY_MIRROR": "the Debian archive, in place of this host's own",
+    "FACTORY_MIRROR": "the Debian archive, in place of the one that this host uses",
     "FACTORY_CACHE": "where bases and layers lie, in place of the usual folder",
     "FACTORY_STATE": "where running builds work, in place of the usual folder",
     "FACTORY_CACHE_LIMIT": "how large the cache may grow",
     "FACTORY_TARGET_LIMITS": "limits of a cloud that have moved",
-    "FACTORY_CA_BUNDLE": "certificates to trust, in place of this host's",
+    "FACTORY_CA_BUNDLE": "certificates to trust, in place of those of this host",
     "FACTORY_S3_ENDPOINT": "to publish: the object storage, when the target has none of its own",
-    "FACTORY_S3_REGION": "to publish: its region, when it is not the target's usual one",
+    "FACTORY_S3_REGION": "to publish: its region, when it is not the usual one of the target",
     "FACTORY_S3_BUCKET": "to publish: the bucket that images go to",
     "FACTORY_S3_CA_BUNDLE": "to publish: certificates of a store with an authority of its own",
     "FACTORY_S3_PREFIX": "to publish: folders before each key",
     "FACTORY_S3_ADDRESSING": "to publish: whether the bucket stands in the path or in the host",
     "FACTORY_S3_STORAGE_CLASS": "to publish: the storage class of the image",
     "FACTORY_S3_CHECKSUMS": "to publish: checksums that only some stores understand",
-    "FACTORY_MGC_API_URL": "to publish: another API than Magalu Cloud's own",
+    "FACTORY_MGC_API_URL": "to publish: another API than that of Magalu Cloud itself",
 }
 """What each setting is for, for people who have not set it."""
 

@@ -220,7 +220,7 @@ def test_bases_list(factory: Factory) -> None:
 
 
 def test_gc_of_nothing(factory: Factory) -> None:
-    assert json.loads(factory("gc", "--json").stdout) == {"schema": 1, "removed": []}
+    assert json.loads(factory("gc", "--json").stdout) == {"schema": 1, "removed": [], "dry_run": False}
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import factory.run
-from factory import cache, doctor, preflight, processes
-from factory.doctor import services
+from factory import cache, doctor, preflight, processes, settings
+from factory.doctor import configured, services
+from factory.doctor.page import page
 from factory.doctor.row import Check, guarded
 from factory.errors import HostError
 from factory.plan import make_plan
@@ -37,6 +38,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def row(checks: list[Check], what: str) -> Check:
     (found,) = (check for check in checks if check.what == what)
     assert bool(found.fix) or found.state == "ok", "what is not well comes with its fix"
+    assert f"{found.found} {found.fix}".count("'") % 2 == 0, "quotes come in pairs"
     return found
 
 
@@ -187,6 +189,65 @@ def test_the_whole_examination_is_quick_and_ends_with_3_on_a_fault(monkeypatch: 
     known = "accelerator,/dev/kvm,libvirt,UEFI firmware,mmdebstrap,cache,state,output,memory,left behind,DNS"
     assert set(known.split(",")) <= set(checks)
     assert checks["DNS"]["state"] == "fail" and checks["DNS"]["fix"]
+
+
+# -- settings
+
+
+def test_each_setting_is_shown_with_its_origin_or_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.PURPOSES.keys() == settings.DEFAULTS.keys()
+    monkeypatch.setenv("FACTORY_S3_ENDPOINT", "https://who:secret-word@store.example:8333")
+    monkeypatch.setenv("MGC_API_KEY", "a-key-of-somebody")
+    monkeypatch.delenv("MGC_OBJ_KEY_ID", raising=False)
+    checks = list(configured.examine())
+    assert {check.state for check in checks} == {"ok"}, "what is not set is no warning"
+    assert row(checks, "FACTORY_CONNECT").found == "qemu:///embed (the default)"
+    assert row(checks, "FACTORY_S3_ENDPOINT").found == "https://store.example:8333 (from environment)"
+    assert row(checks, "FACTORY_S3_BUCKET").found == "not set (to publish: the bucket that images go to)"
+    assert row(checks, "MGC_API_KEY").found == "set (from environment)"
+    assert row(checks, "MGC_OBJ_KEY_ID").found.startswith("not set (to publish to Magalu Cloud")
+    assert not any(secret in str(checks) for secret in ("secret-word", "a-key-of-somebody"))
+
+
+def test_a_bucket_that_publishing_needs_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MGC_OBJ_KEY_ID", raising=False)
+    monkeypatch.setenv("FACTORY_S3_REGION", "br-se1")
+    found = row(list(services.store()), "object storage")
+    assert found.state == "warn" and "FACTORY_S3_REGION is set, but no bucket" in found.found
+
+
+# -- the page
+
+
+ROWS = [
+    Check("ok", "libvirt", "qemu:///embed: libvirt 9.0.0, QEMU 7.2.22"),
+    Check(
+        "warn", "metadata service", "one answers here, " * 6, "Block 169.254.169.254 for the user that runs QEMU, " * 3
+    ),
+    Check("fail", "UEFI firmware", "OVMF is not installed", "Run 'make setup'"),
+    Check("ok", "FACTORY_S3_STORAGE_CLASS", "not set (to publish: the storage class of the image)", about="setting"),
+    Check("ok", "FACTORY_CACHE", "/a/path/" + "x" * 90, about="setting"),
+]
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 40])
+def test_the_page_keeps_to_the_terminal(width: int) -> None:
+    lines = page(ROWS, width).splitlines()
+    assert all(len(line) <= width or line.strip().startswith("/") for line in lines if "x" * 90 not in line)
+    assert lines[-1] == "1 fault and 1 warning: the arrows say what to do." or width == 40
+    said = " ".join(" ".join(lines).split())
+    for check in ROWS:
+        for words in (check.what, check.found, check.fix):
+            assert " ".join(words.split()) in said, words
+    begins = [line[:4].strip() for line in lines]
+    assert [each for each in begins if each in ("ok", "warn", "fail")] == ["ok", "warn", "fail"]
+    assert f"      -> {ROWS[2].fix}" in lines
+
+
+def test_the_page_of_a_program_has_a_line_for_each() -> None:
+    lines = page(ROWS, None).splitlines()
+    assert [line for line in lines if line.startswith("warn")] == [f"warn  metadata service  {ROWS[1].found.rstrip()}"]
+    assert page([ROWS[0]], None).splitlines()[-1] == "All is well."
 
 
 # -- what a build refuses at once

@@ -58,7 +58,7 @@ def _version(path: str) -> str:
     option = "-V" if path.endswith("mke2fs") else "--version"
     done = run([path, option], reason="", allowed=range(256), timeout=20)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if any(c.isdigit() for c in line)]
-    return lines[0][:70] if lines else path
+    return lines[0][:100] if lines else path
 
 
 def _accelerator() -> Iterator[Check]:

@@ -25,8 +25,8 @@ def examine() -> Iterator[Check]:
         found = settings.setting(name)
         if found.value:
             # An address may hold a password by mistake.
-            text = " ".join(http.shown(word) if "://" in word else word for word in found.value.split())
-            yield _row(name, f"{text} (from {found.origin})")
+            text = " ".join(http.shown(word) if word.startswith("http") else word for word in found.value.split())
+            yield _row(name, f"{text} ({'the default' if found.origin == 'default' else f'from {found.origin}'})")
         else:
             yield _row(name, f"not set ({settings.PURPOSES[name]})")
     for name, purpose in CREDENTIALS.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from factory import settings
 from factory.doctor.row import Check
 
 NARROW = 80  # columns, below which what was found stands below what was looked at
@@ -13,10 +14,11 @@ LEAST = 30  # columns, however narrow the terminal
 
 def page(checks: Sequence[Check], width: int | None) -> str:
     """*checks* in at most *width* columns, but words are not broken; None: each in one line, for programs."""
-    host = [check for check in checks if check.about == "host"]
-    others = [check for check in checks if check.about != "host"]
-    parts = [lines for lines in (_lines(host, width), _lines(others, width)) if lines]
-    return "\n\n".join(["\n".join(lines) for lines in parts] + [_fill(_last(checks), width)])
+    parts = [_lines([check for check in checks if check.about == "host"], width)]
+    if others := [check for check in checks if check.about != "host"]:
+        parts.append([_fill(f"Settings: the environment, then {settings.config_file()}", width)])
+        parts[-1] += _lines(others, width)
+    return "\n\n".join(["\n".join(lines) for lines in parts if lines] + [_fill(_last(checks), width)])
 
 
 def _lines(checks: Sequence[Check], width: int | None) -> list[str]:
@@ -25,17 +27,18 @@ def _lines(checks: Sequence[Check], width: int | None) -> list[str]:
 
 
 def _row(check: Check, name: int, width: int | None) -> Iterator[str]:
-    first = f"{check.state:<4}  {check.what:<{name}}  "
-    if width is not None and width < NARROW:
+    state = "" if check.about == "setting" and check.state == "ok" else check.state
+    first = f"{state:<4}  {check.what:<{name}}  "
+    if width is not None and width < NARROW and len(first) + len(check.found) > width:
         yield first.rstrip()
-        first = " " * 8
+        first = " " * 9
     yield _fill(check.found, width, first)
     if check.fix:
-        yield _fill(f"-> {check.fix}", width, " " * 6)
+        yield _fill(check.fix, width, "      -> ")
 
 
 def _fill(text: str, width: int | None, first: str = "") -> str:
-    """*text* behind *first*, its further lines indented likewise."""
+    """*text* behind *first*, its further lines indented as far."""
     if width is None:
         return (first + text).rstrip()
     return textwrap.fill(
@@ -49,9 +52,10 @@ def _fill(text: str, width: int | None, first: str = "") -> str:
 
 
 def _last(checks: Sequence[Check]) -> str:
-    counts = {state: sum(check.state == state for check in checks) for state in ("fail", "warn")}
+    counts = [("fault", "fail"), ("warning", "warn")]
     told = [
-        f"{counts['fail']} to mend (fail)" if counts["fail"] else "",
-        f"{counts['warn']} to know of (warn)" if counts["warn"] else "",
+        f"{number} {what}{'' if number == 1 else 's'}"
+        for what, state in counts
+        if (number := sum(check.state == state for check in checks))
     ]
-    return f"{', '.join(filter(None, told))}: the arrows say what to do." if any(told) else "All is well."
+    return f"{' and '.join(told)}: the arrows say what to do." if told else "All is well."

@@ -96,7 +96,9 @@ def metadata() -> Iterator[Check]:
         yield Check("ok", "metadata service", "none answers on this host")
         return
     fix = "Block 169.254.169.254 for the user that runs QEMU, or write 'machine: {network: none}' in the recipe"
-    yield Check("warn", "metadata service", "one answers here, and a build's guest can ask it for credentials", fix)
+    yield Check(
+        "warn", "metadata service", "one answers here, and the guest of a build can ask it for credentials", fix
+    )
 
 
 def store() -> Iterator[Check]:
