@@ -9,15 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import packer, report
+from bench import guestfs, packer, report
 from bench.measure import Cost
 from bench.variants import VARIANTS
+from factory.errors import FactoryError
 from factory.hypervisor import accelerator
 
 HERE = Path(__file__).parent
@@ -33,19 +33,25 @@ def main() -> None:
     if unknown := [name for name in chosen if name not in VARIANTS]:
         parser.error(f"unknown {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     absent = {} if packer.available() else {"packer": "not installed (Debian: apt-get install packer)"}
+    if not guestfs.available():
+        absent |= dict.fromkeys(("libguestfs", "inspector"), "not installed (Debian: apt-get install guestfs-tools)")
+    absent = {name: why for name, why in absent.items() if name in chosen}
     costs: dict[str, list[Cost]] = {name: [] for name in chosen if name not in absent}
     for number in range(1, options.rounds + 1):
-        for name in costs:
-            with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:  # noqa: S108
-                _say(f"round {number}: {name} ...")
-                cost = VARIANTS[name](Path(folder))
-                shutil.rmtree(folder, ignore_errors=True)
-                Path(folder).mkdir()
+        for name in [each for each in costs if each not in absent]:
+            _say(f"round {number}: {name} ...")
+            try:
+                with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:  # noqa: S108
+                    cost = VARIANTS[name](Path(folder))
+            except (RuntimeError, FactoryError) as error:
+                _say(f"round {number}: {name} failed: {error}")
+                absent[name] = f"failed in round {number}: {str(error).splitlines()[-1]}"
+                continue
             costs[name].append(cost)
             _say(f"round {number}: {name} {cost.wall:.2f} s, {cost.memory / 2**20:.0f} MiB, {cost.size / 1e6:.0f} MB")
         _write(costs, absent)
     _table(costs, absent)
-    if {"packer", "cold", "warm"} <= costs.keys():
+    if {"packer", "cold", "warm"} <= {name for name, each in costs.items() if each}:
         report.write()
 
 
@@ -54,7 +60,7 @@ def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
         name: statistics.median(cost.wall - cost.reboot for cost in each) for name, each in costs.items() if each
     }
     data: dict[str, object] = {
-        "rounds": min((len(each) for each in costs.values()), default=0),
+        "rounds": min((len(each) for each in costs.values() if each), default=0),
         "accelerator": accelerator.choose().name,
         "variants": {
             name: {
@@ -75,12 +81,14 @@ def _write(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
     }
     if "four_in_turn" in medians and "four_at_once" in medians:
         data["four_at_once_to_four_in_turn"] = round(medians["four_at_once"] / medians["four_in_turn"], 3)
+    if "check" in medians and "inspector" in medians:
+        data["check_to_inspector"] = round(medians["check"] / medians["inspector"], 3)
     (HERE / "results.json").write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _table(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
     _say(f"{'variant':18} {'min':>8} {'median':>8} {'max':>8}  {'memory':>8}  {'image':>8}")
-    for name, each in costs.items():
+    for name, each in ((name, each) for name, each in costs.items() if each):
         walls = [cost.wall for cost in each]
         memory, size = max(cost.memory for cost in each) / 2**20, max(cost.size for cost in each) / 1e6
         times = f"{min(walls):8.2f} {statistics.median(walls):8.2f} {max(walls):8.2f}"

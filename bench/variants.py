@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench import packer, upload
+from bench import guestfs, packer, upload
 from bench.measure import Cost, run
 from factory import bases, cache, mirror
 from factory.console import Console
@@ -129,22 +130,54 @@ def _build(work: Path, recipe: str | Path, mode: str, *options: str, times: int 
     return replace(costs[times // 2], size=document["image"]["size"], reboot=reboot)
 
 
+def check(work: Path) -> Cost:
+    """``factory check`` of the finished nginx image, all rules."""
+    return _quick([*FACTORY, "check", str(_image(work)), "--target", "mgc"], work)
+
+
+def inspector(work: Path) -> Cost:
+    """virt-inspector on the same image."""
+    return guestfs.inspect(_image(work), work, accelerator.choose().name)
+
+
+def _image(work: Path) -> Path:
+    _prime(work)
+    (image,) = (work / "out/nginx/latest").resolve().glob("*.qcow2")
+    return image
+
+
 def peer(work: Path) -> Cost:
     """Packer's qemu builder, same base and package, no scrub and no test."""
-    chosen = accelerator.choose()
+    with _base() as found:
+        return packer.build(found.path, found.sha256, "nginx", _sources(), work, accelerator.choose().name)
+
+
+def libguestfs(work: Path) -> Cost:
+    """virt-customize, virt-sysprep and virt-sparsify --compress, same base and package, no test."""
+    with _base() as found:
+        return guestfs.build(found.path, "nginx", _sources(), work, accelerator.choose().name)
+
+
+@contextmanager
+def _base() -> Iterator[bases.Base]:
     definition = bases.resolve("debian-12")
-    found = bases.obtain(definition, console=Console.quiet(), accelerator=chosen, connect="qemu:///embed")
-    source = mirror.debian_mirror(definition.suite)
-    uris = mirror.guest_uri(source.uri), mirror.guest_uri(source.security_uri)
-    lines = "\n".join(mirror.source_lines(definition.suite, *uris)) + "\n"
+    found = bases.obtain(definition, console=Console.quiet(), accelerator=accelerator.choose(), connect="qemu:///embed")
     with cache.Cache().hold(found.entry):
-        return packer.build(found.path, found.sha256, "nginx", lines, work, chosen.name)
+        yield found
+
+
+def _sources() -> str:
+    suite = bases.resolve("debian-12").suite
+    source = mirror.debian_mirror(suite)
+    uris = mirror.guest_uri(source.uri), mirror.guest_uri(source.security_uri)
+    return "\n".join(mirror.source_lines(suite, *uris)) + "\n"
 
 
 VARIANTS: dict[str, Callable[[Path], Cost]] = {
     "help": help_,
     "validate": validate,
     "packer": peer,
+    "libguestfs": libguestfs,
     "cold": cold,
     "warm": warm,
     "last_step_edited": last_step_edited,
@@ -154,6 +187,8 @@ VARIANTS: dict[str, Callable[[Path], Cost]] = {
     "four_in_turn": four_in_turn,
     "four_at_once": four_at_once,
     "base": base,
+    "check": check,
+    "inspector": inspector,
     "upload": upload.ours,
     "rclone": upload.rclone,
 }
