@@ -187,6 +187,7 @@ class Maker:
     checksum: int = 0
     dup: bool = False
     label: bytes = b"root"
+    uuid: bytes = FSID
     default: int = 5
     trees: dict[int, Subvolume] = field(default_factory=dict)
     roots: dict[Key, bytes] = field(default_factory=dict)
@@ -330,7 +331,7 @@ class Maker:
         return made
 
     def _header(self, number: int, address: int, count: int, level: int, body: bytes) -> bytes:
-        head = FSID + struct.pack("<QQ", address, 1 | 1 << 56) + CHUNK_UUID
+        head = self.uuid + struct.pack("<QQ", address, 1 | 1 << 56) + CHUNK_UUID
         head += struct.pack("<QQIB", GENERATION, number & LAST, count, level)
         return self._signed(head + body)
 
@@ -357,7 +358,7 @@ class Maker:
     def _device_item(self) -> bytes:
         used = sum(length * len(places) for _, length, places in self._areas().values())
         numbers = struct.pack("<QQQIIIQQQIBB", 1, SIZE, used, SECTOR, SECTOR, SECTOR, 0, 0, 0, 0, 0, 0)
-        return numbers + DEVICE_UUID + FSID
+        return numbers + DEVICE_UUID + self.uuid
 
     def _root_items(self, tops: dict[int, tuple[int, int]]) -> dict[Key, bytes]:
         found = dict(self.roots)
@@ -400,7 +401,7 @@ class Maker:
             "flags": 1, "total": SIZE, "devices": 1, "sector": SECTOR, "node": self.node,
             "incompatible": 1 | 2 | 8 | 16 | 32 | 64 | 256 | 512, "log": 0,
         } | self.changed  # fmt: skip
-        block = FSID + struct.pack("<QQ8s", 65536, fields["flags"], b"_BHRfS_M")
+        block = self.uuid + struct.pack("<QQ8s", 65536, fields["flags"], b"_BHRfS_M")
         block += struct.pack("<QQQQQ", GENERATION, root[0], chunks[0], fields["log"], 0)
         block += struct.pack("<QQQQ", fields["total"], self._used, 6, fields["devices"])
         block += struct.pack(

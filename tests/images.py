@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -72,13 +72,34 @@ def fat(path: Path, offset: int, size: int, files: Mapping[str, bytes], work: Pa
         disk.write(alone.read_bytes())
 
 
-def disk(path: Path, root: Path, *options: str, size: int = 64 * MIB, esp: Mapping[str, bytes] | None = None) -> Path:
-    """A hybrid disk as the factory builds it: GPT, BIOS boot (14), ESP (15, if *esp* is given), root (1, ext4) last."""
+def btrfs(path: Path, content: Path, offset: int, size: int, *options: str) -> None:
+    """As :func:`ext`, a btrfs; mkfs.btrfs wants 109 MiB."""
+    needs("mkfs.btrfs")
+    alone = path.with_suffix(".btrfs")
+    with alone.open("wb") as file:
+        file.truncate(size)
+    call("mkfs.btrfs", "-q", "-L", "root", *options, "--rootdir", content, alone)
+    call("dd", f"if={alone}", f"of={path}", "bs=1M", f"seek={offset // MIB}", "conv=notrunc,sparse", "status=none")
+    alone.unlink()
+
+
+def disk(
+    path: Path,
+    root: Path,
+    *options: str,
+    size: int = 64 * MIB,
+    esp: Mapping[str, bytes] | None = None,
+    make: Callable[..., None] = ext,
+) -> Path:
+    """A hybrid disk as the factory builds it: GPT, BIOS boot (14), ESP (15, if *esp* is given), root (1) last.
+
+    *make* writes the root's file system, as :func:`ext` does.
+    """
     needs("sgdisk", "mke2fs", "debugfs")
     path.unlink(missing_ok=True)
     with path.open("wb") as file:
         file.truncate(size)
-    ext(path, root, ROOT_START, size - ROOT_START - MIB, *options)
+    make(path, root, ROOT_START, size - ROOT_START - MIB, *options)
     if esp is not None:
         fat(path, ESP_START, 6 * MIB, esp, path.parent)
     first, last = _table(size, esp is not None, path.with_suffix(".table"))

@@ -34,7 +34,9 @@ class Guest:
     family: str
     files: dict[str, Content]
     esp: dict[str, bytes] = field(default_factory=lambda: {"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510)})
-    options: tuple[str, ...] = ("-U", ROOT_UUID)  # of mke2fs
+    options: tuple[str, ...] = ("-U", ROOT_UUID)  # of mke2fs, or what makes the file system in its place
+    filesystem: Callable[..., None] = images.ext
+    size: int = 64 * images.MIB
     after: list[Callable[[Path], None]] = field(default_factory=list)  # on the raw disk that is made
     format: tuple[str, ...] = ("qcow2",)  # what it is converted to, with words for qemu-img
     last: list[Callable[[Path], None]] = field(default_factory=list)  # on the finished image
@@ -187,7 +189,7 @@ def make(path: Path, family: str, *changes: Change) -> Path:
     root = path.with_suffix(".root")
     plant(root, guest.files)
     try:
-        images.disk(path, root, *guest.options, esp=guest.esp)
+        images.disk(path, root, *guest.options, size=guest.size, esp=guest.esp, make=guest.filesystem)
     finally:
         shutil.rmtree(root)
     with path.open("r+b") as disk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -125,6 +126,48 @@ def test_what_mkfs_makes_reads_as_its_source(tmp_path: Path, options: tuple[str,
         assert again is not None
         assert big is not None
         assert (again.inode, again.links) == (big.inode, 2)
+
+
+def needs_newer_mkfs() -> None:
+    needs("mkfs.btrfs")
+    said = subprocess.run(["mkfs.btrfs", "--help"], capture_output=True, text=True, check=False)
+    if not {"--subvol", "--compress"} <= set((said.stdout + said.stderr).split()):
+        pytest.skip("this mkfs.btrfs makes neither subvolumes nor compressed files (6.13 does)")
+
+
+@pytest.mark.parametrize("compression", CODECS)
+def test_what_a_newer_mkfs_makes_reads_as_its_source(tmp_path: Path, compression: str) -> None:
+    needs_newer_mkfs()
+    root = plain_tree(tmp_path / "tree")
+    (root / "text").write_bytes(TEXT)
+    (root / "deep/text").write_bytes(TEXT[:130_001])
+    subvolumes = ("--subvol", "rw:deep", "--subvol", "ro:wide/3", "--subvol", "wide/3/x2")
+    path = mkfs(tmp_path / "disk", root, "--compress", compression, *subvolumes)
+    with open_image(path) as image:
+        assert agree(image, root) > 1500
+        deep, top = image.stat("/deep"), image.stat("/")
+        assert deep is not None
+        assert top is not None
+        assert deep.inode & LAST == top.inode & LAST == 256
+
+
+def test_the_default_subvolume_of_a_newer_mkfs_is_the_root(tmp_path: Path) -> None:
+    needs_newer_mkfs()
+    root = tmp_path / "all"
+    plain_tree(root / "a/system")
+    (root / "a/home/user").mkdir(parents=True)
+    (root / "a/home/user/note").write_text("mine")
+    (root / "a/system/home").mkdir()
+    (root / "a/system/etc/fstab").write_text(
+        "LABEL=root / btrfs defaults 0 0\nLABEL=root /home btrfs subvol=/a/home 0 0\n"
+    )
+    path = mkfs(tmp_path / "disk", root, "--subvol", "default:a/system", "--subvol", "a/home", "--subvol", "a")
+    with open_image(path) as image:
+        assert image.read("/home/user/note") == b"mine"
+        shutil.copytree(root / "a/home/user", root / "a/system/home/user")
+        for name in ("home", "home/user"):
+            shutil.copystat(root / "a" / name, root / "a/system" / name)
+        assert agree(image, root / "a/system") > 1500
 
 
 # -- made by the tests
