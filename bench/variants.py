@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench.measure import Cost, run
 from factory import bases, cache, mirror
 from factory.console import Console
 from factory.hypervisor import accelerator
+from tests.object_store import running
 
 FACTORY = [sys.executable, "-m", "factory"]
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -55,6 +56,16 @@ def warm(work: Path) -> Cost:
     """The same from the saved guest of the booted base; every step runs."""
     _prime(work)
     return _build(work, "nginx", "full", "--no-cache")
+
+
+def published(work: Path) -> Cost:
+    """A cold build that is published to an object store on this host while it is tested."""
+    with running(work / "store") as store:
+        cost = _build(work, "nginx", "full", "--cold", "--publish", "--target", "generic", environment=store.settings())
+        held = store.keys()
+        if not any(key.endswith(".qcow2") for key in held):
+            raise RuntimeError(f"the store holds {held}")
+    return cost
 
 
 def untested(work: Path) -> Cost:
@@ -120,10 +131,19 @@ def _four(work: Path, jobs: int) -> Cost:
     return run([*argv, "--output", str(work / "out")], log=work / "log")
 
 
-def _build(work: Path, recipe: str | Path, mode: str, *options: str, times: int = 1) -> Cost:
+def _build(
+    work: Path,
+    recipe: str | Path,
+    mode: str,
+    *options: str,
+    times: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> Cost:
     """The median of several builds, of which the second and all after it find nothing to do."""
     argv = [*FACTORY, "build", str(recipe), "--boot-test", mode, "--output", str(work / "out"), "--keep", "never"]
-    costs = sorted((run([*argv, *options], log=work / "log") for _ in range(times)), key=lambda cost: cost.wall)
+    argv += options
+    runs = [run(argv, log=work / "log", environment=environment) for _ in range(times)]
+    costs = sorted(runs, key=lambda cost: cost.wall)
     folder = (work / "out/nginx/latest").resolve()
     document = json.loads((folder / "manifest.json").read_text())
     reboot = sum(boot["reboot_seconds"] or 0 for boot in document["boots"])
@@ -184,6 +204,7 @@ VARIANTS: dict[str, Callable[[Path], Cost]] = {
     "first_step_edited": first_step_edited,
     "unchanged": unchanged,
     "untested": untested,
+    "published": published,
     "four_in_turn": four_in_turn,
     "four_at_once": four_at_once,
     "base": base,

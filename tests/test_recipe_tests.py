@@ -31,6 +31,7 @@ GUEST = {
     "opt/bin/systemctl": (
         '#!/bin/sh\necho "$*" >>/var/asked\n'
         '[ "$*" = "is-active good" ] && echo active && exit 0\n'
+        '[ "$2" = broken ] && echo failed && exit 3\n'
         '[ "$2" = late ] && [ "$(grep -c late /var/asked)" -ge 2 ] && echo active && exit 0\n'
         "echo inactive\nexit 3\n"
     ),
@@ -43,7 +44,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = f"welcome to {self.path} for {self.headers['Host']} ünï\n".encode()
-        self.send_response({"/": 200, "/moved": 301}.get(self.path, 404))
+        self.send_response({"/": 200, "/moved": 301, "/busy": 503}.get(self.path, 404))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -80,10 +81,10 @@ class Alive:
         return True
 
 
-def run(guest: SshGuest, recipe: Recipe) -> list[Finding]:
+def run(guest: SshGuest, recipe: Recipe, scale: float = 1.0) -> list[Finding]:
     machine: Any = Alive()
     with guest.connect() as session:
-        return run_tests(recipe, session, machine, "bios", 1.0)
+        return run_tests(recipe, session, machine, "bios", scale)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,33 @@ def test_each_has_a_finding_of_its_own_and_none_stops_the_others(guest: SshGuest
     assert [finding.rule for finding in findings] == ["TEST-1", "TEST-2", "TEST-3"]
     assert [finding.status for finding in findings] == ["fail", "pass", "fail"]
     assert "line 6" in findings[0].fix
+
+
+@pytest.mark.parametrize(
+    ("test", "patient"),
+    [
+        ("http: {port: @PORT@, contains: nothing of the kind, timeout: 1s}", False),
+        ("http: {port: @PORT@, path: /none, timeout: 1s}", False),
+        ("service: {name: broken, timeout: 1s}", False),
+        ("http: {port: @PORT@, path: /busy, timeout: 1s}", True),
+        ("http: {port: 9, timeout: 1s}", True),
+        ("service: {name: bad, timeout: 1s}", True),
+    ],
+)
+def test_in_a_slow_guest_only_what_may_still_change_is_waited_for(
+    guest: SshGuest, site: int, tmp_path: Path, test: str, patient: bool
+) -> None:
+    start = time.monotonic()
+    (finding,) = run(guest, recipe_of(tmp_path, test.replace("@PORT@", str(site))), scale=8.0)
+    assert finding.status == "fail"
+    assert (time.monotonic() - start > 5.5) is patient
+
+
+def test_tests_that_fail_wait_for_a_slow_guest_together(guest: SshGuest, tmp_path: Path) -> None:
+    start = time.monotonic()
+    findings = run(guest, recipe_of(tmp_path, *["port: {port: 9, timeout: 1s}"] * 4), scale=8.0)
+    assert [finding.status for finding in findings] == ["fail"] * 4
+    assert time.monotonic() - start < 20
 
 
 def test_one_that_never_ends_fails_and_does_not_end_the_boot(
