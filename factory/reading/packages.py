@@ -1,4 +1,4 @@
-"""The packages that are installed, from the database of dpkg, rpm (SQLite or ndb) or apk, and snaps.
+"""The packages that are installed, from the database of dpkg, rpm (SQLite, ndb, Berkeley DB) or apk, and snaps.
 
 A package that dpkg only remembers (``deinstall ok config-files``) is not installed. A database in a form that cannot
 be read here raises Unreadable: only rules that need it fail by it.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.inspection import Absent, Unreadable
+from factory.reading import berkeley
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -55,12 +56,10 @@ def read(image: Image) -> Packages:
         if image.exists(path):
             return Packages("apk", path, dict(_apk(image, path)), snaps)
     for folder in _RPM:
-        for name, reader in (("rpmdb.sqlite", _sqlite), ("Packages.db", _ndb)):
+        for name, reader in (("rpmdb.sqlite", _sqlite), ("Packages.db", _ndb), ("Packages", _berkeley)):
             if image.exists(f"{folder}/{name}"):
                 found = (_header(blob) for blob in reader(image, f"{folder}/{name}"))
                 return Packages("rpm", f"{folder}/{name}", {n: v for n, v in found if n != "gpg-pubkey"}, snaps)
-        if image.exists(f"{folder}/Packages"):
-            raise Unreadable(f"{folder}/Packages is a Berkeley database of rpm, which cannot be read here")
     return Packages("", "", {}, snaps)
 
 
@@ -149,6 +148,16 @@ def _ndb(image: Image, path: str) -> Iterator[bytes]:
             raise Unreadable(f"{path} is damaged")
         size = struct.unpack_from("<I", head, 12)[0]
         yield content[block * 16 + 16 : block * 16 + 16 + size]
+
+
+def _berkeley(image: Image, path: str) -> Iterator[bytes]:
+    """The headers in rpm's Berkeley database, whose keys are their numbers; number 0 holds the last one given out."""
+    try:
+        for key, value in berkeley.HashDatabase(image.read(path, limit=LIMIT)).pairs():
+            if any(key):
+                yield value
+    except berkeley.BerkeleyError as error:
+        raise Unreadable(f"{path} cannot be read", cause=str(error)) from None
 
 
 def _header(blob: bytes) -> tuple[str, str]:

@@ -1,0 +1,172 @@
+"""rpm's databases as rpm and Berkeley DB themselves write them: SQLite, and the hash database of RHEL 8 and older."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+import struct
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from factory.inspection import Unreadable
+from factory.reading import packages
+from factory.reading.berkeley import BerkeleyError, HashDatabase
+from tests.boot_files import rpm_header
+from tests.guest_tree import Tree, plant
+from tests.images import needs
+from tests.rule_images import broken, check, make, remove, write
+
+pytestmark = pytest.mark.real
+SPEC = """Name: {name}
+Version: 1.2
+Release: 3.el8
+Summary: {name}
+License: none
+BuildArch: noarch
+%description
+{text}
+%files
+"""
+
+
+def run(*words: str | Path, entered: str = "") -> str:
+    done = subprocess.run(words, input=entered, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def load(path: Path, pairs: Mapping[bytes, bytes], *options: str) -> bytes:
+    """A hash database of Berkeley DB, made by db_load and found right by db_verify; its content."""
+    needs("db_load", "db_verify")
+    lines = ["VERSION=3", "format=bytevalue", "type=hash", *options, "HEADER=END"]
+    lines += [f" {each.hex()}" for pair in pairs.items() for each in pair]
+    path.unlink(missing_ok=True)
+    run("db_load", path, entered="\n".join([*lines, "DATA=END", ""]))
+    run("db_verify", path)
+    return path.read_bytes()
+
+
+def number(value: int) -> bytes:
+    return struct.pack("<I", value)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rpm's own database in SQLite, of packages that rpmbuild made."""
+    needs("rpm", "rpmbuild")
+    work = tmp_path_factory.mktemp("rpm")
+    top = ["--define", f"_topdir {work / 'build'}", "--define", f"_rpmdir {work / 'rpms'}"]
+    for name in ("alpha", "beta-agent", "gamma"):
+        spec = work / f"{name}.spec"
+        spec.write_text(SPEC.format(name=name, text="a line of its description\n" * (400 if name == "gamma" else 1)))
+        subprocess.run(["rpmbuild", "-bb", "--quiet", *top, spec], capture_output=True, check=False)
+    made = list((work / "rpms").rglob("*.rpm"))
+    assert len(made) == 3
+    (work / "db").mkdir()
+    run("rpm", "-i", "--justdb", "--nodeps", "--force-debian", "--dbpath", work / "db", *made)
+    return work / "db"
+
+
+EXPECTED = {"alpha": "1.2-3.el8", "beta-agent": "1.2-3.el8", "gamma": "1.2-3.el8"}
+
+
+def guest(folder: Path, name: str, content: bytes) -> Tree:
+    return Tree(plant(folder, {f"/var/lib/rpm/{name}": content}))
+
+
+def test_rpm_s_own_sqlite(real: Path, tmp_path: Path) -> None:
+    content = (real / "rpmdb.sqlite").read_bytes()
+    assert dict(packages.read(guest(tmp_path, "rpmdb.sqlite", content)).installed) == EXPECTED
+
+
+def test_rpm_s_berkeley_database_which_rpm_reads_too(real: Path, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(real / "rpmdb.sqlite")) as database:
+        headers = {number(key): bytes(blob) for key, blob in database.execute("SELECT hnum, blob FROM Packages")}
+    assert max(map(len, headers.values())) > 8192  # so that one lies on pages of its own
+    (tmp_path / "db").mkdir()
+    content = load(tmp_path / "db/Packages", {number(0): number(3), **headers}, "db_pagesize=4096")
+    words = ("rpm", "-qa", "--dbpath", tmp_path / "db", "--define", "_db_backend bdb_ro", "--qf", "%{NAME}\n")
+    assert set(run(*words).split()) == set(EXPECTED)
+    found = packages.read(guest(tmp_path / "guest", "Packages", content))
+    assert dict(found.installed) == EXPECTED
+    assert found.evidence("gamma") == "/var/lib/rpm/Packages: gamma 1.2-3.el8"
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (0, ()),
+        (1, ()),
+        (2000, ("db_pagesize=4096",)),
+        (300, ("db_pagesize=512",)),
+        (300, ("db_pagesize=65536",)),
+        (300, ("db_lorder=4321",)),
+        (300, ("h_nelem=5000",)),
+    ],
+)
+def test_hash_databases_of_every_shape(tmp_path: Path, count: int, options: tuple[str, ...]) -> None:
+    generator = random.Random(count)
+    pairs = {number(key): generator.randbytes(generator.choice([0, 20, 900, 5000, 40_000])) for key in range(count)}
+    assert dict(HashDatabase(load(tmp_path / "db", pairs, *options)).pairs()) == pairs
+
+
+def small(folder: Path) -> bytes:
+    names = [f"package-{index}" for index in range(40)]
+    pairs = {number(0): number(40)} | {number(index): rpm_header(name) for index, name in enumerate(names, 1)}
+    pairs[number(99)] = rpm_header("n" * 3000)
+    return load(folder / "small", pairs, "db_pagesize=512")
+
+
+def test_the_number_of_the_last_package_is_none(tmp_path: Path) -> None:
+    found = packages.read(guest(tmp_path / "guest", "Packages", small(tmp_path)))
+    assert len(found.installed) == 41
+
+
+def test_a_database_that_is_cut_off(tmp_path: Path) -> None:
+    content = small(tmp_path)
+    for index, size in enumerate((0, 100, 512, 1000, len(content) // 2 // 512 * 512, len(content) - 512)):
+        with pytest.raises(Unreadable):
+            packages.read(guest(tmp_path / str(index), "Packages", content[:size]))
+
+
+def test_a_chain_of_pages_that_is_a_loop(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path))
+    for place in range(512, len(content), 512):
+        if content[place + 25] == 7 and struct.unpack_from("<I", content, place + 16)[0]:
+            struct.pack_into("<I", content, place + 16, place // 512)
+    with pytest.raises(BerkeleyError, match="two chains"):
+        list(HashDatabase(bytes(content)).pairs())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_damage_is_an_answer_or_a_reason(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    global _small
+    _small = _small or small(tmp_path_factory.mktemp("damage"))
+    content = bytearray(_small)
+    for _ in range(data.draw(st.integers(1, 6))):
+        page = data.draw(st.integers(0, len(content) // 512 - 1)) * 512
+        place = page + data.draw(st.one_of(st.integers(0, 60), st.integers(0, 511)))
+        content[place] = data.draw(st.sampled_from([0, 1, 2, 7, 8, 13, 127, 255]))
+    try:
+        assert len(list(HashDatabase(bytes(content)).pairs())) < 2000
+    except BerkeleyError as error:
+        assert str(error)
+
+
+_small = b""
+
+
+@pytest.mark.parametrize(("agents", "rules"), [(("WALinuxAgent",), {"GEN-G37"}), (("WALinuxAgent-no",), set())])
+def test_a_check_of_a_guest_with_such_a_database(tmp_path: Path, agents: tuple[str, ...], rules: set[str]) -> None:
+    names = ("openssh-server", "cloud-init", "cloud-utils-growpart", "kernel-core", "qemu-guest-agent", *agents)
+    headers = {number(index): rpm_header(name) for index, name in enumerate(names, 1)}
+    content = load(tmp_path / "db", {number(0): number(len(names)), **headers})
+    path = make(tmp_path / "disk", "rhel", remove("/var/lib/rpm/rpmdb.sqlite"), write("/var/lib/rpm/Packages", content))
+    assert set(broken(check(path))) == rules
