@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import re
 import resource
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import factory.console
 from factory.console import Console
 from factory.console.plain import PlainFace, SafeStream
 from factory.errors import BuildError, HostError, StepFailed
@@ -346,3 +351,44 @@ def test_a_log_that_cannot_grow_warns_once_and_the_work_goes_on(tmp_path: Path) 
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert stream.getvalue().count("is not complete: [Errno 27] File too large") == 1
     assert "line 49" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "make", [Console.quiet, lambda: plain()[0], lambda: events()[0]], ids=["quiet", "text", "json"]
+)
+def test_an_interrupt_at_any_step_of_a_stage_leaves_a_whole_tree(make: Callable[[], Console]) -> None:
+    """An interrupt is raised at the first step inside the console, then at the second, and so on to the last."""
+    folder = str(Path(factory.console.__file__).parent)
+    seen = set()
+    for number in range(1, 10_000):
+        console, steps = make(), iter(range(number))
+
+        def step(frame: FrameType, event: str, _: object, steps: Iterator[int] = steps) -> Any:
+            if not frame.f_code.co_filename.startswith(folder):
+                return None
+            if event in ("call", "line") and next(steps, None) is None:
+                seen.add(frame.f_code.co_name)
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return step
+
+        try:
+            with console.stage("outer"):
+                sys.settrace(step)
+                with console.stage("inner") as stage:
+                    stage.note("something")
+                    stage.progress(1, 2)
+                sys.settrace(None)
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        finally:
+            sys.settrace(None)
+        with console.stage("cleaning up"):
+            pass
+        records = {record.path: record for record in console.timeline()}
+        assert set(records) - {"outer/inner"} == {"outer", "cleaning up"}, number
+        assert (records["outer"].state, records["outer"].note) == ("failed", "interrupted")
+        assert not any(stage.running for stage in console._all()), number
+    assert number > 60 and {"__enter__", "_begin", "__exit__", "_end", "settle"} <= seen

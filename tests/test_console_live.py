@@ -234,12 +234,16 @@ except KeyboardInterrupt:
     console.say("interrupted")
     with console.stage("cleaning up"):
         pass
+    assert [record.state for record in console.timeline() if record.depth == 0] == ["failed", "ok"]
     console.close()
     raise SystemExit(130)
 """
     for seed in range(12):
         shown = run(code, environment={"SEED": str(seed)})
         assert shown.status == 130 and shown.cursor, shown.raw[-2000:]
+        assert re.match(r"✘ outer  \(interrupted\) ", shown.lines[0]), shown.lines
+        line = re.compile(r"  (✔ inner|✘ inner  (\d+ B )?\(interrupted\)) ")
+        assert all(line.match(shown_line) for shown_line in shown.lines[1:-2]), shown.lines
         assert shown.lines[-2] == "interrupted" and shown.lines[-1].startswith("✔ cleaning up ")
 
 

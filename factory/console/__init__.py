@@ -35,7 +35,7 @@ class Console:
         """Use :meth:`create` or :meth:`quiet`. *width* is the number of columns that tables and charts may take."""
         self._lock = threading.RLock()
         self._faces: list[tuple[Face, Stage | None]] = [(face, None)] if face else []
-        self._stages: list[Stage] = []
+        self._roots: list[Stage] = []  # the outermost stages; all others lie below them
         self._open = threading.local()  # .stages: the stages this thread is in, the innermost last
         self._redactor = Redactor()
         self._width = width
@@ -74,23 +74,42 @@ class Console:
         with self._lock:
             return self._innermost()
 
+    # An interrupt comes between any two steps of the main thread. So a stage begins by one step, when it is put into
+    # the tree, and ends by one, when it gets its record; all that is shown is read from there.
+
     def _begin(self, stage: Stage) -> None:
         with self._lock:
             stage.parent = stage.parent or self._innermost()
-            if stage.parent:
-                stage.parent.children.append(stage)
-            self._stages.append(stage)
+            self._beside(stage).append(stage)
             self._mine().append(stage)
             for face in self._for(stage):
                 face.started(stage)
 
-    def _end(self, stage: Stage) -> None:
+    def _end(self, stage: Stage, kind: type[BaseException] | None) -> None:
+        """End *stage*, out of which an exception of this *kind* came; with it what an interrupt left open inside."""
         with self._lock:
-            stage.tail.clear()
+            if stage not in self._beside(stage):
+                return  # interrupted before it had begun
+            mine = self._mine()
+            inside = mine[mine.index(stage) + 1 :] if stage in mine and kind else []
+            for each in (*reversed(inside), stage):
+                if each is stage or each.running:
+                    each.settle(kind)
+                    for face in self._for(each):
+                        face.ended(each)
             with contextlib.suppress(ValueError):
-                self._mine().remove(stage)
-            for face in self._for(stage):
-                face.ended(stage)
+                mine.remove(stage)
+
+    def _beside(self, stage: Stage) -> list[Stage]:
+        """The stages among which *stage* has its place."""
+        return stage.parent.children if stage.parent else self._roots
+
+    def _all(self) -> list[Stage]:
+        """Every stage, in the order they began."""
+        found = list(self._roots)
+        for stage in found:
+            found += stage.children
+        return sorted(found, key=lambda stage: stage.began)
 
     def _note(self, stage: Stage, text: str) -> None:
         with self._lock:
@@ -109,7 +128,7 @@ class Console:
     def timeline(self, under: Stage | None = None) -> list[StageRecord]:
         """The stages that have ended, in the order they began; of *under* and below it only, when it is given."""
         with self._lock:
-            return [stage.record for stage in self._stages if stage.record is not None and stage.within(under)]
+            return [stage.record for stage in self._all() if stage.record is not None and stage.within(under)]
 
     # Text
 
@@ -136,7 +155,7 @@ class Console:
         """
         with self._lock:
             stage = self._innermost()
-            if stage is None and (running := [other for other in self._stages if other.running]):
+            if stage is None and (running := [other for other in self._all() if other.running]):
                 stage = next((other for other in reversed(running) if other.name == source), running[-1])
             self._output(line, source, stage)
 

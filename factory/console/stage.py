@@ -86,42 +86,45 @@ class Stage:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.start = datetime.now(UTC)
         self.record: StageRecord | None = None  # set when it has ended
+        self.began = time.monotonic()
         self._console = console
-        self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         self.start = datetime.now(UTC)
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         try:
             self._console._begin(self)
         except BaseException as error:  # an interrupt at this very moment: "with" would not end what it has not entered
-            self.__exit__(type(error), error, error.__traceback__)
+            self._console._end(self, type(error))
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._console._end(self, kind)
+
+    def settle(self, kind: type[BaseException] | None) -> None:
+        """Give it its record: from then on it has ended. Called by the console, under its lock."""
         if kind is not None:
             self.state = "failed"
             if issubclass(kind, KeyboardInterrupt):
                 self.text = "interrupted"
         elif self.state == "running":
             self.state = "ok"
-        seconds = self.seconds
+        self.tail.clear()
         count = self.progressed
         self.record = StageRecord(
             name=self.name,
             path=self.path,
             start=self.start,
             end=datetime.now(UTC),
-            seconds=round(seconds, 3),
+            seconds=round(self.seconds, 3),
             state=self.state,
             note=self.text,
             bytes=count.done if count and count.unit == "bytes" else None,
             depth=self.depth,
         )
-        self._console._end(self)
 
     def stage(self, name: str) -> Stage:
         """A child of this stage."""
@@ -152,7 +155,7 @@ class Stage:
     @property
     def seconds(self) -> float:
         """How long it took, or takes so far."""
-        return self.record.seconds if self.record else time.monotonic() - self._began
+        return self.record.seconds if self.record else time.monotonic() - self.began
 
     @property
     def path(self) -> str:
