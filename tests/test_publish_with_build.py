@@ -275,7 +275,7 @@ def test_what_the_cloud_would_need_is_told_before_the_build(
 
 
 def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_build, "reached_store", lambda *_: pytest.fail("a store was asked for"))
+    monkeypatch.setattr(with_build, "open_store", lambda *_: pytest.fail("a store was asked for"))
     plan = make_plan("nginx")
     assert isinstance(build._publication(plan, build.Options(), Console.quiet()), Unpublished)
     asked = build._publication(plan, build.Options(publish=Wishes()), Console.quiet())

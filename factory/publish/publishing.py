@@ -32,7 +32,7 @@ from factory.publish import (
 from factory.publish.importer import Brought, Preparation, Wishes
 from factory.publish.keys import address_of
 from factory.publish.signing import LIFE
-from factory.publish.store import open_store, reached_store
+from factory.publish.store import open_store, reach
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -67,10 +67,10 @@ def publish(
     if url_file is not None:
         signing.check_place(url_file)
     look_ahead(target)
-    open_store(way, console)  # for its credentials
+    store = open_store(way, console)
     artefact = gate.passed(artefact, target, console)
     preparation = prepare(artefact, target, wishes, console)
-    store = reached_store(way, console)
+    reach(way, console)
     brought = preparation.before_upload()
     if brought is None:
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:

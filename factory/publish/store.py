@@ -47,13 +47,12 @@ def open_store(transport: Transport, console: Console, *, patience: float = PATI
     return store
 
 
-def reached_store(transport: Transport, console: Console) -> Store:
-    """The store of a target, which was asked for something: one that is not there is told within half a minute."""
+def reach(transport: Transport, console: Console) -> None:
+    """Ask the bucket of a target for something, so that a store that is not there is told within half a minute."""
     with console.stage("store") as stage:
-        prompt = open_store(transport, console, patience=PROMPT)
-        stage.note(prompt.host)
-        prompt.reach()
-    return open_store(transport, console)
+        store = open_store(transport, console, patience=PROMPT)
+        stage.note(store.host)
+        store.reach()
 
 
 class Store:

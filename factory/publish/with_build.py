@@ -25,7 +25,7 @@ from factory.publish import Artefact, artefacts, publishing, transport
 from factory.publish.importer import Brought, Wishes
 from factory.publish.keys import address_of
 from factory.publish.publishing import Published
-from factory.publish.store import Present, Store, reached_store
+from factory.publish.store import Present, Store, open_store, reach
 from factory.publish.upload import PartsUpload
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class Publication:
         """Look at settings, credentials and bucket of each target. Raises UsageError and PublishError."""
         for target in self._targets:
             publishing.look_ahead(target)
-            store = reached_store(transport.load(target), self._console)
+            way = transport.load(target)
+            reach(way, self._console)
+            store = open_store(way, self._console)
             store.prove_writable()
             self._ways.append(_Way(target, store))
         return self
