@@ -53,4 +53,6 @@ def log_in(
         return bool(found)
 
     machine.wait_until(attempt, "a login over SSH", seconds=seconds)
+    if host_key is None:  # its own one, pinned from now on
+        machine.login = Login(user, login, KeyPair("", found[0].host_key))
     return found[0]

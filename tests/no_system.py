@@ -191,6 +191,24 @@ def kept_after_a_failure(seconds: str = "60") -> None:
     tell(build_id=workspace.build_id, failed=folder, work=workspace.work, port=spec.ssh_port)
 
 
+def kept_when_refused(keep: str) -> None:
+    """Two boots side by side do not show what they should, and nothing breaks: how many of them run on."""
+    state = Path(os.environ["FACTORY_STATE"])
+    workspace = Workspace.create("web", "0" * 8, output=state / "out", state=state)
+    with Hypervisor(workspace.work, TCG, owner=workspace, keep=float(keep)) as hypervisor:
+        with contextlib.ExitStack() as both:
+            for name in ("one", "two"):
+                console = workspace.partial / f"console-{name}.log"
+                spec = replace(spec_of(workspace.work, sector("HERE\n", SPIN), name), console=console)
+                machine = both.enter_context(hypervisor.machine(spec))
+                machine.login = Login("debian", new_keypair("boot-test"), None)
+                machine.refused = True
+        tell(running=len(qemus()))
+    workspace.keep("check.failed", ["build", "web"])
+    workspace.fail()
+    tell(machine=workspace.entry.kept_machine.name if workspace.entry.kept_machine else None)
+
+
 def fills_its_disk() -> None:
     """A guest writes one sector into each cylinder of its disk, until the host has no space left."""
     #  xor ax,ax; mov es,ax; mov bx,0x7c00; mov dl,0x80; xor dh,dh; mov cx,2; mov ax,0x301; int 0x13; inc ch; jmp back

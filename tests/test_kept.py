@@ -76,6 +76,22 @@ def test_a_kept_machine_outlives_its_build_and_gc_ends_it(tmp_path: Path, failed
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("keep", [60, 0])
+def test_of_boots_that_are_refused_one_runs_on_if_that_is_wanted(tmp_path: Path, keep: int) -> None:
+    process = child([*SCENARIO, "kept_when_refused", str(keep)], tmp_path / "state", tmp_path / "cache")
+    said, wrong = process.communicate(timeout=90)
+    assert process.returncode == 0, wrong
+    facts: Facts = {}
+    for line in said.splitlines():
+        facts |= json.loads(line)
+    try:
+        assert facts["running"] == (1 if keep else 0)
+        assert str(facts["machine"]).startswith("two-") is bool(keep)  # the one that ended first
+    finally:
+        run("gc")
+
+
+@pytest.mark.real
 def test_its_console_is_shown_and_followed_until_it_ends(failed: Facts) -> None:
     done = run("console", "--no-follow")
     assert (done.returncode, "HERE" in done.stdout) == (0, True)

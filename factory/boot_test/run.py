@@ -201,6 +201,7 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
                 start = time.monotonic()
                 ran.findings += _reboot(test, boot, machine, login, ran.facts, hypervisor)
                 ran.reboot = time.monotonic() - start
+            machine.refused = bool(failed(ran.findings))
     finally:
         overlay.unlink(missing_ok=True)
         iso.unlink(missing_ok=True)

@@ -68,6 +68,7 @@ class Hypervisor:
         self.work = work
         self._uri = uri
         self._closing = contextlib.ExitStack()
+        self._keeping = threading.Lock()  # boot tests end side by side
 
     def __enter__(self) -> Hypervisor:
         kvm = self.accelerator.name == "kvm"
@@ -105,13 +106,20 @@ class Hypervisor:
         kept = False
         try:
             yield
+            kept = machine.refused and self._kept(machine)
         except FactoryError:
-            if self._keep and self.owner and machine.login and machine.alive:
-                kept = kept_machine.keep(machine, self.owner, self._keep)
+            kept = self._kept(machine)
             raise
         finally:
             if not kept:
                 machine.destroy()
+
+    def _kept(self, machine: Machine) -> bool:
+        """Leave *machine* to the people, if they want that and have no other of this build."""
+        with self._keeping:
+            if not self._keep or not self.owner or self.owner.entry.kept_machine or not machine.login:
+                return False
+            return machine.alive and kept_machine.keep(machine, self.owner, self._keep)
 
     @property
     def saves(self) -> bool:
@@ -146,6 +154,7 @@ class Machine:
         self._process: int | None = None
         self.console = ConsoleWatch(spec.console)
         self.login: Login | None = None  # how people get in when the machine is kept
+        self.refused = False  # nothing broke, but what it showed is why the build fails
 
     def start(self) -> None:
         """Start it under libvirt; with another port for SSH when some other program has taken this one meanwhile."""
