@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import boot_test, disk, image_format, inspection, settings
-from factory.errors import FactoryError, ImageRefused, UsageError
+from factory import boot_test, disk, given_file, image_format, inspection, settings
+from factory.errors import FactoryError, ImageRefused
 from factory.findings import Findings
 from factory.hypervisor import accelerator as accelerators
 from factory.hypervisor.machine import Hypervisor
@@ -34,8 +34,7 @@ def test_image(
 ) -> tuple[boot_test.Outcome, Findings]:
     """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such
     file."""
-    if not _is_file(image):
-        raise UsageError(f"there is no image {image}", hint="Check the path", code="usage.no-such-file")
+    given_file.require(image)
     chosen = accelerators.choose(accelerator)
     found = image_format.detect(image, failure=ImageRefused, shown=str(image))
     state = settings.state_dir()
@@ -71,13 +70,6 @@ def test_image(
         }
     )
     return outcome, document
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that is closed
-        return False
 
 
 def _looked_into(image: Path, work: Path) -> tuple[bool, str]:

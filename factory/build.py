@@ -85,7 +85,11 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
     with _publication(plan, options, console) as publication:
         built = None if options.always else _nothing_to_do(plan, options, console)
         built = built or _build(plan, options, publication, console)
-        publication.conclude(built.folder)
+        try:
+            publication.conclude(built.folder)
+        except FactoryError as error:
+            error.folder = built.folder
+            raise
     return built
 
 
@@ -271,5 +275,5 @@ def _set_aside(workspace: Workspace, options: Options, error: FactoryError, *, k
                 f". Its machine runs for {options.keep_for / 60:.0f} more minutes: 'factory ssh {build_id}' and "
                 f"'factory console {build_id}' get in, 'factory retry {build_id}' goes on, 'factory gc' ends it"
             )
-    folder = workspace.fail(keep_image=keep_image)
+    folder = error.folder = workspace.fail(keep_image=keep_image)
     error.hint = f"{error.hint.rstrip('.')}. " * bool(error.hint) + f"Everything is in {folder}{kept}"

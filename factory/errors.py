@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class FactoryError(Exception):
@@ -30,19 +31,27 @@ class FactoryError(Exception):
 
     status = 4
     code = "factory.error"
+    folder: Path | None = None  # of the build that it ended: logs, and findings when it came that far
 
-    def __init__(self, message: str, *, cause: str = "", hint: str = "", code: str = "", output: str = "") -> None:
-        """*output* is the last part of what a program or guest printed; it is shown below the paragraph."""
+    def __init__(
+        self, message: str, *, cause: str = "", hint: str = "", code: str = "", output: str = "", command: str = ""
+    ) -> None:
+        """*output* is the last part of what a program or guest printed; it is shown below the paragraph.
+
+        *command* is what mends it, to be copied: it is shown alone on its lines, with nothing glued to it.
+        """
         super().__init__(message)
         self.message = message
         self.cause = cause
         self.hint = hint
         self.output = output
+        self.command = command
         if code:
             self.code = code
 
     def __str__(self) -> str:
-        return " ".join(sentence(part) for part in (self.message, self.cause, self.hint) if part)
+        told = [sentence(part) for part in (self.message, self.cause, self.hint) if part]
+        return " ".join([*told, *self.command.split("\n")]).strip()
 
     def as_dict(self) -> dict[str, object]:
         """The same as data, for ``--json`` and ``--log-format json``."""
@@ -52,6 +61,7 @@ class FactoryError(Exception):
             "message": self.message,
             "cause": self.cause,
             "hint": self.hint,
+            "command": self.command,
         }
 
 

@@ -26,19 +26,20 @@ class Model(BaseModel):
 
 
 class Summary(Model):
-    """How many findings have each status."""
+    """How many findings have each status; those of severity ``info`` are told apart from the warnings."""
 
     passed: NonNegativeInt = Field(0, alias="pass")
     warn: NonNegativeInt = 0
+    info: NonNegativeInt = 0
     fail: NonNegativeInt = 0
     skip: NonNegativeInt = 0
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Summary:
         """The counts of *findings*."""
-        counts = {"pass": 0, "warn": 0, "fail": 0, "skip": 0}
+        counts = {"pass": 0, "warn": 0, "info": 0, "fail": 0, "skip": 0}
         for finding in findings:
-            counts[finding.status] += 1
+            counts["info" if finding.only_told else finding.status] += 1
         return cls.model_validate(counts)
 
 
@@ -53,6 +54,18 @@ class Finding(Model):
     why: str = Field("", description="why the rule is there")
     fix: str = ""
     source: str = Field("", description="who says so: a URL or a document")
+
+    @property
+    def only_told(self) -> bool:
+        """Whether it is for information: nothing is wrong enough for a warning."""
+        return self.status == "warn" and self.severity == "info"
+
+    @property
+    def line(self) -> str:
+        """The rule, what was looked at and the first line of the evidence; the subject is not told twice."""
+        first = self.evidence.split("\n", 1)[0][:300]
+        named = self.subject == "image" or first.startswith(self.subject)
+        return f"{self.rule}: {first}" if named else f"{self.rule}, {self.subject}: {first}"
 
     @model_validator(mode="after")
     def _only_errors_fail(self) -> Self:
@@ -72,7 +85,7 @@ class Findings(Model):
 
     @property
     def summary(self) -> Summary:
-        """How many findings have each status."""
+        """How many findings have each status, and how many of severity info only tell something."""
         return Summary.of(self.findings)
 
 

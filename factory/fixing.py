@@ -53,7 +53,7 @@ def fix(path: Path, target: Target, findings: Sequence[Finding], output: Path) -
 
 
 def _table(raw: Path, broken: Iterable[Finding]) -> list[str]:
-    if not any(finding.rule == "GEN-F08" and "GPT" in finding.evidence for finding in broken):
+    if not any(finding.rule == "GEN-F08" and "sgdisk -e" in finding.fix for finding in broken):
         return []
     run.run(["sgdisk", "-e", raw], reason=REASON, package="gdisk", timeout=60, allowed=(0, 2, 3, 4))
     return ["moved the backup of the GPT to the end of the disk"]

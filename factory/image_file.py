@@ -33,6 +33,24 @@ NAMES = {
     "raw": "a raw disk",
     "squashfs": "a squashfs file system, as live systems have",
 }
+INSTEAD = {
+    "": "Name the disk image itself: qcow2, raw, VMDK, VDI, VHD or VHDX. What this file is: file IMAGE",
+    "empty": "Download or make the image again: this file was never written, or its download ended at once",
+    "iso": "Install the system from it in a virtual machine and check the disk of that machine, or take the "
+    "distribution's cloud image (qcow2) in its place",
+    "gzip": "Unpack it and check what comes out: gzip -dk IMAGE",
+    "xz": "Unpack it and check what comes out: xz -dk IMAGE",
+    "bzip2": "Unpack it and check what comes out: bzip2 -dk IMAGE",
+    "zstd": "Unpack it and check what comes out: zstd -d IMAGE",
+    "zip": "Unpack it and check the disk image in it: unzip IMAGE",
+    "tar": "Unpack it and check the disk image in it: tar -xf IMAGE",
+    "luks": "Open it where its passphrase is, and write its disk into a new image: cryptsetup open IMAGE plain && "
+    "qemu-img convert -f raw -O qcow2 /dev/mapper/plain NEW",
+    "qed": "qemu-img convert -f qed -O qcow2 IMAGE NEW",
+    "qcow": "qemu-img convert -f qcow -O qcow2 IMAGE NEW",
+    "squashfs": "Take the distribution's cloud image (qcow2), or install the live system on a disk and check that",
+}
+"""What to do about a file that is no disk image which can be checked, by its format."""
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"QFI\xfb\0\0\0\1", "qcow"),
     (0, qcow2.MAGIC, "qcow2"),
@@ -92,6 +110,21 @@ class ImageFile:
             *([f"it can also be read as {others}"] if self.ambiguous else []),
             *([f"it says its disk has {self.virtual_size} bytes, more than any has"] if self.absurd else []),
         )
+
+    @property
+    def instead(self) -> str:
+        """What to do when nothing may follow what the file says; empty for a disk image that may be opened."""
+        if self.format not in DISKS:
+            return INSTEAD.get(self.format, INSTEAD[""])
+        if self.references:
+            return f"qemu-img convert -f {self.format} -O qcow2 IMAGE NEW   # on the host that has the other file"
+        if self.encrypted:
+            return "Decrypt it where its key is, or install without encryption, and check the new image"
+        if self.ambiguous:
+            return f"qemu-img convert -f {self.format} -O qcow2 IMAGE NEW   # when it is sure where the file is from"
+        if self.damaged:
+            return "Copy or download the file again, and compare its sha256 with that of the source: sha256sum IMAGE"
+        return "Write the image anew with the program that made it, as a plain qcow2" if self.refused else ""
 
     @property
     def absurd(self) -> bool:

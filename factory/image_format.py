@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.errors import BaseError, FactoryError, UsageError
+from factory.errors import BaseError, FactoryError, ImageRefused, UsageError
 
 DISKS = {"qcow2": "qcow2", "gpt": "raw", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
 """Names of the inspector that are a whole disk, and what QEMU calls them."""
@@ -49,6 +49,11 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
     except OSError as error:
         raise UsageError(f"{name} cannot be read", cause=str(error), code="usage.no-such-file") from error
     if found is None or found.NAME not in DISKS:
+        if issubclass(failure, ImageRefused):
+            from factory import image_file
+
+            file = image_file.look(path)
+            raise failure(f"{name} is {file.described}, no disk image", hint=file.instead, code="image.not-a-disk")
         kind = {"iso": "an ISO image", "luks": "an encrypted disk"}.get(found.NAME if found else "", "no disk image")
         raise failure(
             f"{name} is {kind}",

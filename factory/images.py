@@ -10,6 +10,7 @@ from typing import Any
 
 from factory.errors import FactoryError, UsageError
 from factory.files import touching
+from factory.given_file import near
 from factory.manifest import Manifest, read_manifest
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -81,6 +82,17 @@ def folder(build: str, output: Path) -> Path:
                 return place
     raise UsageError(
         f"there is no build {build!r} below {output}",
+        cause=_near(build, output),
         hint="'factory images list' shows them",
         code="usage.no-such-build",
     )
+
+
+def _near(build: str, output: Path) -> str:
+    """What is there instead: a folder that is no build, or the recipe or build id that is nearest to *build*."""
+    with contextlib.suppress(OSError, ValueError):
+        if Path(build).is_dir():
+            return f"{build} is a folder without a manifest.json"
+        found = [path for path in output.glob("*/*") if BUILD_ID.fullmatch(path.name) and not path.is_symlink()]
+        return near(build, {path.name for path in found} | {path.parent.name for path in found})
+    return ""

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from factory import interrupts
+from factory import interrupts, libraries
 from factory.errors import BuildError, FactoryError
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def _child(plan: Plan, options: Options, connection: Connection, parent: int) ->
         connection.send((build(plan, options, console), None))
     except FactoryError as error:
         connection.send((None, error))
+    except ImportError as error:
+        connection.send((None, libraries.lacking(error)))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:

@@ -30,7 +30,11 @@ _TABLES = 64  # L2 tables that are kept
 
 
 class Qcow2Error(Exception):
-    """The image cannot be read, or is damaged; the message says why."""
+    """The image cannot be read, or is damaged; the message says why. *before* are the bytes that came before that."""
+
+    def __init__(self, message: str, before: bytes = b"") -> None:
+        super().__init__(message)
+        self.before = before
 
 
 @dataclass(frozen=True)
@@ -134,27 +138,33 @@ class Qcow2:
         self.size = head.size
 
     def pread(self, offset: int, size: int) -> bytes:
-        """As os.pread, of the disk. Raises Qcow2Error."""
+        """As os.pread, of the disk. Raises Qcow2Error, which names the place on the disk."""
         size = min(size, self.size - offset)
         cluster, pieces = self.header.cluster, []
         while size > 0:
             index, within = divmod(offset, cluster)
-            length = min(size, cluster - within)
-            entry = self._entry(index)
-            if entry & _COMPRESSED:
-                pieces.append(self._compressed(entry)[within : within + length])
-            elif entry & _ZERO or not entry & _OFFSET:
-                pieces.append(bytes(length))
-            else:
-                start = (entry & _OFFSET) + within
-                # Clusters mostly follow each other: one read for as many as do.
-                while length < size and self._entry(index + 1) & ~(1 << 63) == (entry & _OFFSET) + cluster:
-                    index, entry = index + 1, entry + cluster
-                    length += min(size - length, cluster)
-                pieces.append(self._exactly(start, length))
-            offset += length
-            size -= length
+            try:
+                piece = self._piece(index, within, min(size, cluster - within), size)
+            except Qcow2Error as error:
+                raise Qcow2Error(f"byte {offset} of the disk is lost: {error}", b"".join(pieces)) from None
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
         return b"".join(pieces)
+
+    def _piece(self, index: int, within: int, length: int, most: int) -> bytes:
+        """*length* bytes of a cluster from *within* it, or up to *most* when the next ones follow it in the file."""
+        cluster, entry = self.header.cluster, self._entry(index)
+        if entry & _COMPRESSED:
+            return self._compressed(entry)[within : within + length]
+        if entry & _ZERO or not entry & _OFFSET:
+            return bytes(length)
+        start = (entry & _OFFSET) + within
+        # Clusters mostly follow each other: one read for as many as do.
+        while length < most and self._entry(index + 1) & ~(1 << 63) == (entry & _OFFSET) + cluster:
+            index, entry = index + 1, entry + cluster
+            length += min(most - length, cluster)
+        return self._exactly(start, length)
 
     def _entry(self, index: int) -> int:
         top, below = divmod(index, self._l2_entries)
@@ -184,9 +194,9 @@ class Qcow2:
         try:
             found = self._decode(data, self.header.cluster)
         except (zlib.error, ValueError, MemoryError) as error:
-            raise Qcow2Error(f"a compressed cluster at {place} is damaged ({error})") from None
+            raise Qcow2Error(f"the compressed cluster at {place} of the file is damaged ({error})") from None
         if len(found) != self.header.cluster:
-            raise Qcow2Error(f"a compressed cluster at {place} is damaged")
+            raise Qcow2Error(f"the compressed cluster at {place} of the file is damaged")
         if len(self._decoded) >= _CACHED:
             self._decoded.popitem(last=False)
         self._decoded[entry] = found

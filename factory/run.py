@@ -25,6 +25,7 @@ from factory.errors import CommandFailed, HostError
 
 AS_NAMESPACE_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
 """Before an argv: an ordinary user is root there, over files of that user's own subordinate ids."""
+RUN_AS = "The line below is how it was run"
 TAIL = 4000  # characters of output kept in an error
 
 
@@ -96,7 +97,8 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
             f"{words[0]} did not end within {timeout:.0f} s",
-            hint=f"It was run as: {shown}",
+            hint=RUN_AS,
+            command=shown,
             output=_text(error.stderr)[-TAIL:],
             code="build.command-timeout",
         ) from None
@@ -137,7 +139,8 @@ def stream(
                 if left is not None and (left <= 0 or not selector.select(left)):
                     raise CommandFailed(
                         f"{words[0]} did not end within {timeout:.0f} s",
-                        hint=f"It was run as: {shown}",
+                        hint=RUN_AS,
+                        command=shown,
                         code="build.command-timeout",
                     )
                 piece = os.read(child.stdout.fileno(), 65536)
@@ -204,7 +207,8 @@ def _judged(completed: Completed, shown: str, allowed: Sequence[int]) -> Complet
         raise CommandFailed(
             f"{Path(completed.argv[0]).name} ended with status {completed.status}",
             cause=_last_line(completed.stderr or completed.stdout),
-            hint=f"It was run as: {shown}",
+            hint=RUN_AS,
+            command=shown,
             output=(completed.stderr or completed.stdout)[-TAIL:],
         )
     return completed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -250,6 +251,26 @@ def prove(group: list[Case], folder: Path) -> None:
     if first.broken:
         assert first.rule in found, f"{first.rule} was not broken by its defect; broken were:\n{shown}"
     assert set(found) <= expected, f"broken, and not related:\n{shown}"
+    for finding in (finding for some in found.values() for finding in some):
+        assert suits(finding), f"{finding.rule}: {finding.fix!r} is no fix for {finding.subject}: {finding.evidence}"
+
+
+# What the system, the boot or logins depend on: taking it away mends nothing.
+NEEDED = re.compile(
+    r"image$|.*/grub\.cfg$|.*/extlinux\.conf$|/boot/.*|/etc/(cloud/cloud\.cfg|hosts|fstab|passwd|shadow|group|sudoers|"
+    r"default/grub|ssh/sshd_config|NetworkManager/NetworkManager\.conf|network/interfaces|sysconfig/network)$"
+)
+
+
+def suits(finding: Finding) -> bool:
+    """Whether the fix of a broken rule can be one for what was found."""
+    removed = re.search(r"\brm -r?f (\S+)", finding.fix)
+    harmful = removed is not None and removed[1].strip("'") == finding.subject and NEEDED.match(finding.subject)
+    deleted = re.search(r"sed -i .*/d' (\S+)", finding.fix)
+    harmful = harmful or (deleted is not None and re.match(r"/boot/", deleted[1]) is not None)
+    return (
+        bool(finding.fix.strip()) and "{subject}" not in finding.fix and "-f FORMAT" not in finding.fix and not harmful
+    )
 
 
 def _name(number: int, case: Case) -> str:

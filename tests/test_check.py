@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from factory import disk, report, schemas, settings
+from factory import disk, partitions, qcow2, report, schemas, settings
 from factory.findings import Finding, Findings
 from tests import command_line, rule_images
 from tests.command_line import Done
@@ -101,10 +102,101 @@ def test_what_cannot_be_looked_at_cannot_be_ignored(factory: Factory, tmp_path: 
 
 def test_an_absent_file_a_folder_and_a_pipe_end_with_2(factory: Factory, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "none", tmp_path, tmp_path / "pipe", "a" * 300):
+    absent, other = "usage.no-such-file", "usage.not-a-file"
+    for path, code in ((tmp_path / "none", absent), (tmp_path, other), (tmp_path / "pipe", other), ("a" * 300, absent)):
         done = factory("check", path, "--format", "json")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "usage.no-such-file" in done.stderr
+        assert code in done.stderr
+
+
+@pytest.mark.real
+def test_what_closes_the_error_can_be_copied_and_tells_its_path_once(factory: Factory, bad: Path) -> None:
+    lines = factory("check", bad).stderr.splitlines()
+    assert lines[-1] == "    rm -f /etc/ssh/ssh_host_ed25519_key"
+    assert lines[0].count("/etc/ssh/ssh_host_ed25519_key") == 1
+    event = json.loads(factory("--log-format", "json", "check", bad, "--format", "json").stderr or "null")
+    assert event is None or event["command"] == "rm -f /etc/ssh/ssh_host_ed25519_key"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "this file was never written"),
+        (b"no disk\n" * 999, "file IMAGE"),
+        (b"\x1f\x8b\x08" + bytes(30), "gzip -dk IMAGE"),
+        (b"\xfd7zXZ\0" + bytes(600), "xz -dk IMAGE"),
+        (bytes(32769) + b"CD001" + bytes(9000), "check the disk of that machine"),
+        (b"QFI\xfb\0\0\0\1" + bytes(600), "-f qcow -O qcow2"),
+    ],
+)
+def test_what_is_no_disk_gets_what_to_do_instead(factory: Factory, tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "x.img").write_bytes(content)
+    found = json.loads(factory("check", tmp_path / "x.img", "--format", "json").stdout)["findings"]
+    failed = [each for each in found if each["status"] == "fail"]
+    assert failed and all(said in each["fix"] for each in failed if each["rule"] in ("GEN-F01", "MGC-F01", "GEN-G01"))
+    assert all("FORMAT" not in each["fix"] and "sgdisk -e" not in each["fix"] for each in failed)
+
+
+@pytest.mark.real
+def test_the_format_of_a_disk_stands_in_its_fix(factory: Factory, tmp_path: Path) -> None:
+    path = rule_images.make(tmp_path / "x.img", "debian", rule_images.converted("vmdk"))
+    found = json.loads(factory("check", path, "--format", "json").stdout)["findings"]
+    assert [each["fix"][:29] for each in found if each["rule"] == "MGC-F01"] == ["qemu-img convert -f vmdk -O q"]
+
+
+@pytest.mark.real
+def test_a_library_that_is_missing_ends_with_3_and_blames_no_image(
+    factory: Factory, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factory import inspection
+
+    with monkeypatch.context() as here:
+        here.setattr(inspection, "_START", f"import sys; sys.modules['dfvfs'] = None; {inspection._START}")
+        of_child = factory("check", good, "--format", "json")
+    with monkeypatch.context() as here:
+        here.setitem(sys.modules, "oslo_utils.imageutils", None)
+        here.setitem(sys.modules, "oslo_utils", None)
+        of_ours = factory("check", good, "--format", "json")
+    for done in (of_child, of_ours):
+        assert done.returncode == 3, done.stderr
+        assert "host.library-missing" in done.stderr and "make setup" in done.stderr
+        (found,) = json.loads(done.stdout)["findings"]
+        assert (found["status"], found["fix"]) == ("fail", "Run 'make setup' in the checkout")
+
+
+def test_without_the_library_of_the_command_line_it_says_so() -> None:
+    done = command_line.run("check", "x", before="import sys; sys.modules['typer'] = None")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "make setup" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.real
+def test_a_damaged_cluster_is_told_with_its_place_and_its_file(factory: Factory, tmp_path: Path) -> None:
+    mark = b"# a line that is nowhere else\n" * 12000
+    path = rule_images.make(
+        tmp_path / "x.img",
+        "debian",
+        write("/etc/sysctl.d/50-mark.conf", mark.decode()),
+        rule_images.converted("qcow2", compress=True),
+    )
+    disk.convert(path, "qcow2", tmp_path / "x.raw", "raw")
+    place = (tmp_path / "x.raw").read_bytes().index(mark[:60000]) + 65536  # a cluster that is all of this file
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        inside = qcow2.Qcow2(partitions.reader(descriptor))
+        entry = inside._entry(place // 65536)
+    finally:
+        os.close(descriptor)
+    assert entry & qcow2._COMPRESSED
+    with path.open("r+b") as file:
+        file.seek((entry & ((1 << 54) - 1)) + 4)
+        file.write(b"\xff" * 32)
+    done = factory("check", path)
+    assert done.returncode == 5
+    (line, *_) = [line for line in done.stdout.splitlines() if "of the disk is lost" in line]
+    assert "/etc/sysctl.d/50-mark.conf" in line
+    assert f"byte {place // 65536 * 65536} of the disk is lost: the compressed cluster at" in line
 
 
 @pytest.mark.real
@@ -153,6 +245,17 @@ def test_a_moved_limit_is_a_setting(factory: Factory, good: Path, monkeypatch: p
         targets._load.cache_clear()
     assert done.returncode == 5
     assert "MGC-F02" in done.stdout
+
+
+def test_explain_is_data_too_and_takes_any_case(factory: Factory) -> None:
+    document = json.loads(factory("check", "--explain", "bt14", "--format", "json").stdout)
+    (rule,) = document["rules"]
+    assert (document["schema"], document["target"], rule["id"], rule["covers"]) == (1, "mgc", "GEN-F08", ["BT14"])
+    assert rule["looks_at"].startswith("The partition table") and rule["fix"] and rule["why"]
+    every = json.loads(factory("check", "--explain", "ALL", "--format", "JSON", "-t", "oci").stdout)
+    assert len(every["rules"]) > 80 and every["target"] == "oci"
+    done = factory("check", "--explain", "GEN-F08", "--format", "sarif")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_explain_says_all_of_a_rule(factory: Factory) -> None:
@@ -205,6 +308,21 @@ def test_a_report_of_hostile_words_is_whole(name: str) -> None:
     else:
         assert "more lines" in text and "\x1b" not in text
         assert "\x1b[31;1mFAIL" in report.write(name, report.Report(document, {}, colour=True))
+
+
+def test_what_is_for_information_is_counted_as_that() -> None:
+    told = Finding(
+        rule="GEN-G43", status="warn", severity="info", subject="image", evidence="no agent", why="", source=""
+    )
+    warned = Finding(
+        rule="GEN-G42", status="warn", severity="warn", subject="image", evidence="full", why="", source=""
+    )
+    document = Findings(schema=1, image="x", sha256="0" * 64, target="mgc", findings=(told, warned))
+    assert document.summary.model_dump(by_alias=True) == {"pass": 0, "warn": 1, "info": 1, "fail": 0, "skip": 0}
+    text = report.write("text", report.Report(document, {}))
+    assert text.splitlines()[-1] == "x, target mgc: 0 failed, 1 warned, 1 for information, 0 skipped, 0 passed"
+    case = ElementTree.fromstring(report.write("junit", report.Report(document, {})))[0]
+    assert [each[0].tag for each in case] == ["system-out", "system-err"]
 
 
 def test_every_report_is_an_option() -> None:

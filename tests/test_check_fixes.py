@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from factory import targets
-from factory.checks import Looked, Problem, without_line
+from factory.checks import Looked, Problem, partition_table, without_line
+from factory.quoting import quoted
+from factory.reading import netplan, network
 from tests.guest_tree import Content, Tree, plant
 from tests.scrub_cases import GUEST
 
@@ -49,3 +52,79 @@ def test_emptying_a_line_keeps_the_numbers_of_the_others(tmp_path: Path) -> None
 )
 def test_a_line_is_mended_without_its_file(tmp_path: Path, rule: str, path: str, content: str, fix: str) -> None:
     assert fix in [problem.fix for problem in problems(tmp_path, rule, {path: content})]
+
+
+MAC = "52:54:00:12:34:56"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "fix"),
+    [
+        # cloud-init writes this one anew on every instance
+        ("/etc/netplan/50-cloud-init.yaml", f"network: {{ethernets: {{a: {{macaddress: '{MAC}'}}}}}}", "rm -f {path}"),
+        ("/etc/systemd/network/10-x.link", f"[Match]\nMACAddress={MAC}\n[Link]\nName=lan0\n", "rm -f {path}"),
+        (
+            "/etc/systemd/network/10-x.network",
+            f"[Match]\nMACAddress={MAC}\n[Network]\nDHCP=yes\n",
+            "sed -i '2s/.*/Name=e*/' {path}",
+        ),
+        (
+            "/etc/systemd/network/10-x.network",
+            f"[Match]\nName=e*\n[Link]\nMACAddress={MAC}\n",
+            "sed -i '4s/.*//' {path}",
+        ),
+        ("/etc/network/interfaces", f"iface eth0 inet dhcp\n  hwaddress ether {MAC}\n", "sed -i '2s/.*//' {path}"),
+    ],
+)
+def test_a_mac_address_is_taken_out_of_each_kind_of_file(tmp_path: Path, path: str, content: str, fix: str) -> None:
+    assert [problem.fix for problem in problems(tmp_path, "GEN-G21", {path: content})] == [fix.format(path=path)]
+
+
+def test_a_netplan_file_without_its_mac_address_still_brings_any_card_up(tmp_path: Path) -> None:
+    path = "/etc/netplan/01-lan.yaml"
+    text = (
+        "network:\n  version: 2\n  ethernets:\n    lan:\n      match:\n"
+        f"        macaddress: {MAC}\n      set-name: lan0\n      dhcp4: true\n"
+    )
+    (problem,) = problems(tmp_path, "GEN-G21", {path: text})
+    assert problem.fix is not None
+    subprocess.run(problem.fix.replace(path, f"{tmp_path}{path}"), shell=True, check=True)
+    tree = Tree(tmp_path)
+    (card,) = netplan.read(cast(Any, tree))
+    assert not netplan.faults(cast(Any, tree)) and not list(network.macs(cast(Any, tree)))
+    assert card.dhcp and not card.renamed and all(map(card.covers, ("eth0", "ens3", "enp1s0")))
+
+
+def test_a_boot_entry_keeps_its_line(tmp_path: Path) -> None:
+    words = f"linux /vmlinuz root=/dev/vda1 ifname=lan0:{MAC}"
+    menu = f"menuentry 'x' {{\n  {words}\n  initrd /initrd.img\n}}\n"
+    found = list(problems(tmp_path, "GEN-G21", {"/boot/grub/grub.cfg": menu}))
+    assert found and all(each.fix and "rm -f" not in each.fix and "sed" not in each.fix for each in found)
+    assert found[0].fix is not None and f"Take ifname=lan0:{MAC} out" in found[0].fix
+
+
+@pytest.mark.parametrize(
+    ("fault", "table", "partitions", "word"),
+    [
+        ("the primary GPT header expects its backup in sector 9, not in 8, the last", "gpt", 1, "sgdisk -e"),
+        ("the primary GPT header has a wrong checksum", "gpt", 1, "sgdisk -e"),
+        ("the disk says it has a GPT, and neither of its headers is there", "gpt", 0, "Copy or download"),
+        ("partitions 1 and 2 overlap", "gpt", 2, "lie over each other"),
+        ("partition 2 does not lie on the disk", "mbr", 1, "sfdisk --delete"),
+        ("more than 128 logical partitions, or a loop of them", "mbr", 1, "Copy or download"),
+    ],
+)
+def test_each_fault_of_a_partition_table_has_its_own_fix(fault: str, table: str, partitions: int, word: str) -> None:
+    disk = SimpleNamespace(faults=(fault,), table=table, partitions=lambda: (None,) * partitions)
+    rule = next(rule for rule in targets.rules(targets.load("mgc")) if rule.id == "GEN-F08")
+    looked = cast(Looked, SimpleNamespace(disk=disk))
+    (problem,) = (found for found in partition_table.check(looked, rule) if isinstance(found, Problem))
+    assert problem.fix is not None and word in problem.fix
+    assert ("sgdisk -e" in problem.fix) == (word == "sgdisk -e")
+
+
+def test_a_hostile_name_in_a_fix_is_no_news_for_the_terminal(tmp_path: Path) -> None:
+    name = "a\x1b[31m'b\u202e"
+    assert quoted("/etc/x y") == "'/etc/x y'"
+    made = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
+    assert made.stdout == name.encode() and quoted(name).isprintable()

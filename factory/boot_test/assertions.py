@@ -334,5 +334,5 @@ def unchanged(before: str, after: str) -> Finding:
         before == after,
         f"sha256 {after[:16]}…",
         "What is published must be what was tested",
-        "",
+        "See what else writes to the image file on this host, and build it again",
     )

@@ -12,7 +12,6 @@ becomes a finding that fails, so that silence never passes for "nothing found".
 from __future__ import annotations
 
 import importlib
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,19 +19,25 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from factory.errors import HostError
 from factory.findings import Finding, Severity, Status
+from factory.image_file import INSTEAD
 from factory.inspection import Image, Unreadable
-from factory.quoting import escape
+from factory.quoting import escape, quoted
 from factory.targets import Rule, Target
 
 if TYPE_CHECKING:
     from factory.archive import Archive
     from factory.image_file import ImageFile
 
-__all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run", "without_line"]
+__all__ = ["Looked", "NoGuest", "NotApplicable", "Note", "Problem", "Rule", "run", "without_line", "without_words"]
 
 PROBLEMS = 50  # of one rule that are told one by one
 EVIDENCE = 2000  # characters
 UNSEEN = "could not look, so not approved"
+DEFECT = "A defect of the factory: please report it with the image, or the file that it speaks of"
+WHOLE_AGAIN = (
+    "See that the image is whole (sha256sum IMAGE, against its source) and holds a Linux system on ext4, XFS or FAT "
+    "without encryption; then check it again"
+)
 ROOT_RULE = "GEN-G01"  # what cannot be looked at as a whole is told once, by the rule that wants a system
 T = TypeVar("T")
 
@@ -42,7 +47,7 @@ class Problem:
     """One thing that is wrong. *subject* is a path of the guest or ``image``; *evidence* the very path and line.
 
     Of a secret the evidence is path, line number, kind and length, never the value. *warn* makes it only a warning.
-    *fix* is the command that mends this one, where it is not the rule's; "" when there is none.
+    *fix* is the command that mends this one, where it is not the rule's.
     """
 
     subject: str
@@ -60,7 +65,16 @@ class Note:
 
 def without_line(path: str, line: int) -> str:
     """The command that empties a line of a file; the numbers of the others stay, so several may follow each other."""
-    return f"sed -i '{line}s/.*//' {shlex.quote(path)}"
+    return f"sed -i '{line}s/.*//' {quoted(path)}"
+
+
+def without_words(words: str) -> str:
+    """How to take *words* off the kernel's command line, of the boot entries that are there and of those made next."""
+    return (
+        f"Take {words} out of GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub (Debian), "
+        f"grub2-mkconfig -o /boot/grub2/grub.cfg (SUSE) or "
+        f"grubby --update-kernel=ALL --remove-args={quoted(words)} (RHEL)"
+    )
 
 
 class NotApplicable(Exception):
@@ -110,6 +124,18 @@ class Looked:
                 self.no_root = f"{error.cause or error.message}"
 
     @property
+    def no_disk(self) -> str:
+        """What to do about a file that is no disk image which may be opened; empty for one that is."""
+        if self.archive is not None and self.file.format == "gzip" and self.archive.kind != "gzip":
+            return INSTEAD["tar"]
+        return self.file.instead
+
+    @property
+    def instead(self) -> str:
+        """What to do where nothing, or not all, can be looked at."""
+        return self.no_disk or WHOLE_AGAIN
+
+    @property
     def disk(self) -> Image:
         """The disk inside the image: its partition table and partitions, whatever is on them. Raises NoGuest."""
         if self._opened is None:
@@ -144,7 +170,8 @@ def run(rules: Iterable[Rule], looked: Looked) -> list[Finding]:
     """What *rules* find, in their order: at least one finding each. Nothing that is wrong with an image raises."""
     findings = [finding for rule in rules for finding in _applied(rule, looked)]
     if looked.no_root and not any(finding.status == "fail" for finding in findings):
-        findings.append(unseen(None, looked.no_root))  # however the rules are set, this is never an approval
+        # However the rules are set, this is never an approval.
+        findings.append(unseen(None, looked.no_root, looked.instead))
     return findings
 
 
@@ -154,6 +181,7 @@ def about(check: str) -> str:
 
 
 def _applied(rule: Rule, looked: Looked) -> list[Finding]:
+    rule = _suited(rule, looked)
     check = cast(_Check, importlib.import_module(f"factory.checks.{rule.check}"))
     problems: list[Problem] = []
     notes: list[str] = []
@@ -168,13 +196,13 @@ def _applied(rule: Rule, looked: Looked) -> list[Finding]:
     except NoGuest as error:
         return [_finding(rule, "skip", "image", f"not looked at: {error}")]
     except Unreadable as error:
-        return [*(_broken(rule, problem) for problem in problems), unseen(rule, str(error))]
-    except HostError:
+        return [*(_broken(rule, problem) for problem in problems), unseen(rule, str(error), looked.instead)]
+    except (HostError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001 - a hostile guest must not end the verdict on it by a defect of a check
         return [
             *(_broken(rule, problem) for problem in problems),
-            unseen(rule, f"a defect of the check {rule.check}: {type(error).__name__}: {error}"),
+            unseen(rule, f"a defect of the check {rule.check}: {type(error).__name__}: {error}", DEFECT),
         ]
     if not problems:
         return [_finding(rule, "pass", "image", "\n".join(notes) or rule.title)]
@@ -184,21 +212,35 @@ def _applied(rule: Rule, looked: Looked) -> list[Finding]:
     return told
 
 
+def _suited(rule: Rule, looked: Looked) -> Rule:
+    """*rule* with a fix for this very file: the format is known, and what is no disk cannot be converted."""
+    if "-f FORMAT" not in rule.fix:
+        return rule
+    fix = looked.no_disk or rule.fix.replace("-f FORMAT", f"-f {looked.file.format}")
+    return rule.model_copy(update={"fix": fix})
+
+
 def _broken(rule: Rule, problem: Problem) -> Finding:
     severity: Severity = "warn" if problem.warn and rule.severity == "error" else rule.severity
     status: Status = "fail" if severity == "error" else "warn"
     return _finding(rule, status, problem.subject, problem.evidence, severity, problem.fix)
 
 
-def unseen(rule: Rule | None, why: str) -> Finding:
+def unseen(rule: Rule | None, why: str, fix: str = WHOLE_AGAIN) -> Finding:
     """The finding that *rule* could not look; without a rule, that nothing in the image could be looked at."""
     evidence = _clean(f"{UNSEEN}: {why}")
     if rule is None:
-        why = "What cannot be looked at may hold anything"
         return Finding(
-            rule=ROOT_RULE, status="fail", severity="error", subject="image", evidence=evidence, why=why, source=""
+            rule=ROOT_RULE,
+            status="fail",
+            severity="error",
+            subject="image",
+            evidence=evidence,
+            why="What cannot be looked at may hold anything",
+            fix=fix,
+            source="",
         )
-    return _finding(rule, "fail", "image", evidence, "error")
+    return _finding(rule, "fail", "image", evidence, "error", fix)
 
 
 def _finding(
@@ -210,7 +252,7 @@ def _finding(
     fix: str | None = None,
 ) -> Finding:
     broken = status in ("warn", "fail")
-    fix = rule.fix.replace("{subject}", shlex.quote(subject)) if fix is None else fix
+    fix = (fix or rule.fix).replace("{subject}", quoted(subject))
     return Finding(
         rule=rule.id,
         status=status,
@@ -218,7 +260,7 @@ def _finding(
         subject=escape(subject),
         evidence=_clean(evidence),
         why=rule.why,
-        fix=fix if broken else "",
+        fix="\n".join(map(escape, fix.splitlines())) if broken else "",
         source=rule.source,
     )
 

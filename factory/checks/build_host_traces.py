@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.checks.dhcp_for_any_card import known_services
 from factory.leftovers import remaining
 from factory.reading.lines import content_of, is_file, numbered
@@ -42,7 +42,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     yield from _resolv_conf(looked)
     for number, line in numbered(content_of(looked.image, HOSTS), "#"):
         if CLOUD_NAMES.search(line.strip()):
-            yield Problem(HOSTS, f"{HOSTS}:{number}: {line.strip()}")
+            yield Problem(HOSTS, f"{HOSTS}:{number}: {line.strip()}", fix=without_line(HOSTS, number))
     yield Note("no lease, no name server, no name of another cloud")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import matching
+from factory.quoting import quoted
 from factory.reading import network
 from factory.reading.lines import content_of, numbered
 
@@ -31,6 +32,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             vpn = path.startswith("/etc/openvpn/") and line.split()[0] in ("remote", "<key>", "secret")
             secret = path.endswith("secrets") and len(line.split()) > 1
             if vpn or secret or any(key in bare for key in _KEYS):
-                yield Problem(path, f"{path}:{number}: {'a key' if not vpn else line.split()[0]}")
+                told = f"{path}:{number}: {'a key' if not vpn else line.split()[0]}"
+                yield Problem(path, told, fix=f"rm -f {quoted(path)}")
                 break
     yield Note("only cards of the machine itself")

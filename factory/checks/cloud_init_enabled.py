@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_line, without_words
 from factory.reading import boot_entries, cloud_init, datasources, next_command_line, openrc, systemd
 from factory.reading.lines import content_of, entries, layered
 from factory.reading.systemd import Systemd
@@ -17,6 +17,7 @@ STAGES = (
     ("cloud-config",),
     ("cloud-final",),
 )
+REINSTALL = "In the guest: apt-get install --reinstall cloud-init, or dnf reinstall cloud-init"
 MAIN = "cloud-init-main.service"  # since 24.3 the stages only talk to it
 GENERATORS = tuple(
     f"{top}/systemd/system-generators/cloud-init-generator" for top in ("/etc", "/usr/local/lib", "/usr/lib", "/lib")
@@ -33,12 +34,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     yield from _environment(looked)
     override = looked.know(datasources.override)
     if override.disables:
-        yield Problem(datasources.OVERRIDE, override.policy_place)
+        yield Problem(datasources.OVERRIDE, override.policy_place, fix=f"rm -f {datasources.OVERRIDE}")
     started = looked.know(openrc.read)
     if started.present:
         missing = [names for names in STAGES if not any(name in started.started for name in names)]
         for names in missing:
-            yield Problem(f"/etc/init.d/{names[0]}", f"no run level starts {' or '.join(names)}")
+            told = f"no run level starts {' or '.join(names)}"
+            yield Problem(f"/etc/init.d/{names[0]}", told, fix=f"rc-update add {names[0]} default")
         yield Note("every stage is in a run level")
     elif not looked.image.stat(MARKER, follow=True):
         yield from _systemd(looked, looked.know(systemd.read))
@@ -46,14 +48,18 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
 
 def _systemd(looked: Looked, services: Systemd) -> Iterator[Problem | Note]:
     if not services.present:
-        yield Problem("image", "there is neither systemd nor OpenRC to start cloud-init")
+        none = "there is neither systemd nor OpenRC to start cloud-init"
+        yield Problem("image", none, fix="Install systemd or OpenRC in the guest: nothing else starts cloud-init")
         return
     generator = next((path for path in GENERATORS if looked.image.stat(path)), "")
     linked = services.started("cloud-init.target")
     if (generator and (found := looked.image.stat(generator, follow=True)) is None) or (generator and not found.size):  # type: ignore[union-attr]
-        yield Problem(generator, f"{generator} masks the generator that starts cloud-init")
+        told = f"{generator} masks the generator that starts cloud-init"
+        masked = generator.startswith(("/etc/", "/usr/local/"))
+        yield Problem(generator, told, fix="rm -f {subject}" if masked else REINSTALL)
     elif not generator and not linked:
-        yield Problem("image", "there is no cloud-init-generator, and nothing else starts cloud-init.target")
+        none = "there is no cloud-init-generator, and nothing else starts cloud-init.target"
+        yield Problem("image", none, fix=REINSTALL)
     for names in STAGES:
         reasons = [services.why_not(f"{name}.service") for name in names]
         if all(reasons):
@@ -72,10 +78,11 @@ def _kernel(looked: Looked) -> Iterator[Problem]:
             name, _, value = word.partition("=")
             masked = name in ("systemd.mask", "rd.systemd.mask") and fnmatchcase(value, "cloud-*")
             if "cloud-init=disabled" in word or masked:
-                yield Problem(entry.path, entry.evidence)
+                yield Problem(entry.path, entry.evidence, fix=without_words(word))
     for path, place, words in looked.know(next_command_line.read):
         if "cloud-init=disabled" in words:
-            yield Problem(path, f"{place} (for the boot entries that are made next)", warn=True)
+            told = f"{place} (for the boot entries that are made next)"
+            yield Problem(path, told, warn=True, fix=f"Take cloud-init=disabled out of {path}")
 
 
 def _environment(looked: Looked) -> Iterator[Problem]:
@@ -83,4 +90,4 @@ def _environment(looked: Looked) -> Iterator[Problem]:
     for path in ["/etc/systemd/system.conf", *layered(looked.image, folders, ".conf")]:
         for entry in entries(path, content_of(looked.image, path)):
             if entry.key in ("DefaultEnvironment", "ManagerEnvironment") and "cloud-init=disabled" in entry.value:
-                yield Problem(path, entry.place)
+                yield Problem(path, entry.place, fix=without_line(path, entry.line))

@@ -26,11 +26,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for part in settings.parts:
         for name, value in (part.settings or {}).items():
             if name in (*ACTS, *RUNS) and value not in ("", [], {}, "null", "~"):
-                yield Problem(part.path, f"{part.path}:{part.line(name)}: {name}", warn=name in RUNS)
+                yield _problem(part, f"{part.path}:{part.line(name)}: {name}", warn=name in RUNS)
             yield from _below(part, name, value, 0) if name not in ACTS else ()
         if "PRIVATE KEY-----" in part.text:
             line = part.text[: part.text.index("PRIVATE KEY-----")].count("\n") + 1
-            yield Problem(part.path, f"{part.path}:{line}: a private key")
+            yield _problem(part, f"{part.path}:{line}: a private key")
     yield Note(f"{len(settings.parts)} files hold no secret")
 
 
@@ -44,4 +44,9 @@ def _below(part: Part, name: str, value: Any, depth: int) -> Iterator[Problem]:
         for inner in value:
             yield from _below(part, name, inner, depth + 1)
     elif name.lower() in SECRET and isinstance(value, str) and value.lower() not in _NOTHING:
-        yield Problem(part.path, f"{part.path}:{part.line(name)}: {name} ({len(value)} characters)")
+        yield _problem(part, f"{part.path}:{part.line(name)}: {name} ({len(value)} characters)")
+
+
+def _problem(part: Part, told: str, *, warn: bool = False) -> Problem:
+    """The distribution's own file has to stay; any other goes by the rule's fix."""
+    return Problem(part.path, told, warn, f"Take it out of {part.path}" if part.path == cloud_init.BASE else None)

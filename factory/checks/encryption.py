@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, NoGuest, Note, Problem, Rule
+from factory.checks import Looked, NoGuest, Note, Problem, Rule, without_line
 from factory.leftovers import text
 
 _PATH = "/etc/crypttab"
@@ -26,5 +26,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         # Swap with a random key is made anew at every boot.
         if len(fields) > 2 and fields[2] in _RANDOM:
             continue
-        yield Problem(_PATH, f"{_PATH}:{number}: {' '.join(fields[:2])}")
+        yield Problem(_PATH, f"{_PATH}:{number}: {' '.join(fields[:2])}", fix=without_line(_PATH, number))
     yield Note(f"{len(looked.disk.partitions())} partitions, none of them encrypted")

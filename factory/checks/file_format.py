@@ -15,13 +15,15 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     file, archive = looked.file, looked.archive
     formats = rule.parameters.get("formats")
     if archive is not None and archive.kind not in looked.target.containers:
-        yield Problem("image", f"the file is {archive.described}")
+        yield Problem("image", f"the file is {archive.described}", fix=looked.instead)
         return
     if formats is None:
         if file.ambiguous:
             yield Problem("image", f"the file can be read as {file.format} and as {', '.join(file.ambiguous)}")
         if file.absurd:
-            yield Problem("image", f"the disk would have {file.virtual_size} bytes, more than any disk")
+            yield Problem(
+                "image", f"the disk would have {file.virtual_size} bytes, more than any disk", fix=looked.instead
+            )
         if file.format not in DISKS:
             yield Problem("image", f"the file is {NAMES.get(file.format, file.format)}, and no disk image")
     elif file.format not in formats:

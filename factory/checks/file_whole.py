@@ -11,4 +11,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for damage in looked.file.damaged:
         yield Problem("image", damage)
     if looked.file.format == "raw" and looked.file.size % 512:
-        yield Problem("image", f"a disk of {looked.file.size} bytes ends in the middle of a sector")
+        told = f"a disk of {looked.file.size} bytes ends in the middle of a sector"
+        yield Problem("image", told, fix=f"{rule.fix}; when it is whole at its source: truncate -s %512 IMAGE")

@@ -15,7 +15,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     closing = [each for each in firewalls(looked) if each.unknown or any(map(each.closes, PORTS))]
     if policy == "enabled":
         if not closing:
-            yield Problem("image", "no firewall that closes anything starts at boot")
+            none = "no firewall that closes anything starts at boot"
+            yield Problem(
+                "image", none, fix="In the guest: systemctl enable nftables, with rules in /etc/nftables.conf"
+            )
         yield Note(", ".join(each.started for each in closing))
         return
     for each in closing:

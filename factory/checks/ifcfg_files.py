@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_line
 from factory.checks.dhcp_for_any_card import known_services
 from factory.reading import ifcfg
 from factory.reading.lines import Entry
@@ -26,9 +26,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(path, entry.place if entry else f"{path}: it sets no STARTMODE")
         controlled = said.get("NM_CONTROLLED")
         if controlled and controlled.value.lower() in _NO and not legacy:
-            yield Problem(path, f"{controlled.place} (and the service network is not started)")
+            told = f"{controlled.place} (and the service network is not started)"
+            yield Problem(path, told, fix=without_line(path, controlled.line))
         if "UUID" in said:
-            yield Problem(path, said["UUID"].place, warn=True)
+            yield Problem(path, said["UUID"].place, warn=True, fix=without_line(path, said["UUID"].line))
         if not interfaces[path].dhcp and not interfaces[path].static and not _held(said):
             entry = said.get("BOOTPROTO")
             yield Problem(path, f"{entry.place if entry else path} (no address by DHCP)")

@@ -10,6 +10,8 @@ from factory.errors import CommandFailed
 
 CHECKED = ("qcow2", "vdi", "vhdx", "vmdk")  # what qemu-img can check
 
+AGAIN = "Copy the image again from where it is whole (compare sha256sum IMAGE), or build it again: nothing mends it"
+
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if not looked.file.is_disk:
@@ -19,12 +21,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     try:
         found = disk.check(looked.file.path, looked.file.format)
     except CommandFailed as error:
-        yield Problem("image", f"qemu-img check: {error.cause or error.message}")
+        yield Problem("image", f"qemu-img check: {error.cause or error.message}", fix=AGAIN)
         return
     if found.corruptions:
-        yield Problem("image", f"qemu-img check: {found.corruptions} corruptions")
+        yield Problem("image", f"qemu-img check: {found.corruptions} corruptions", fix=AGAIN)
     elif found.leaks:
         yield Problem("image", f"qemu-img check: {found.leaks} leaked clusters", warn=True)
     elif found.state not in ("sound", "unchecked"):
-        yield Problem("image", f"qemu-img check: {found.state}")
+        yield Problem("image", f"qemu-img check: {found.state}", fix=AGAIN)
     yield Note(f"qemu-img check: {found.state}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_words
 from factory.reading import boot_entries, next_command_line
 
 
@@ -22,8 +22,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         found = [word for word in entry.options if any(fnmatchcase(word, pattern) for pattern in patterns)]
         if found and entry.evidence not in told:
             told.add(entry.evidence)
-            yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(found)}")
+            shown = f"{entry.path}:{entry.line}: {' '.join(found)}"
+            yield Problem(entry.path, shown, fix=without_words(" ".join(found)))
     for path, place, words in looked.know(next_command_line.read):
-        if any(fnmatchcase(word, pattern) for word in words for pattern in patterns):
-            yield Problem(path, f"{place} (for the boot entries that are made next)", warn=True)
+        if found := [word for word in words if any(fnmatchcase(word, pattern) for pattern in patterns)]:
+            shown = f"{place} (for the boot entries that are made next)"
+            yield Problem(path, shown, warn=True, fix=f"Take {' '.join(found)} out of {path}")
     yield Note(f"{len(entries)} boot entries have none of {' '.join(patterns)}")

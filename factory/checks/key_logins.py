@@ -37,7 +37,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(line.path, f"{line.evidence}: not the port that clouds open", True, line.removed)
     account = looked.know(accounts.read).named(name)
     if account and not account.login_shell:
-        yield Problem(name, f"{account.place}: {name} has the shell {account.shell}, which lets nobody in")
+        told = f"{account.place}: {name} has the shell {account.shell}, which lets nobody in"
+        yield Problem(name, told, fix="usermod -s /bin/sh {subject}")
 
 
 def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) -> Iterator[Problem]:

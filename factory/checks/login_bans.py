@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching, size
 from factory.reading.lines import content_of, numbered
 
@@ -19,7 +19,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     allowed = any(_matches(line) for _, line in numbered(content_of(looked.image, ALLOW), "#"))
     for number, line in numbered(content_of(looked.image, DENY), "#"):
         if _matches(line) and not allowed:
-            yield Problem(DENY, f"{DENY}:{number}: {line.strip()}")
+            yield Problem(DENY, f"{DENY}:{number}: {line.strip()}", fix=without_line(DENY, number))
     for path, found in matching(looked.image, *BANS):
         if found.size:
             yield Problem(path, f"{path}: {size(found)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.reading import boot_entries
 from factory.reading.lines import content_of, shell
 
@@ -22,7 +22,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     mode = shell(CONFIG, content_of(looked.image, CONFIG)).get("SELINUX")
     for entry in looked.know(boot_entries.read).entries:
         if found := [word for word in entry.options if word in WORDS]:
-            yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(found)}")
+            told = f"{entry.path}:{entry.line}: {' '.join(found)}"
+            yield Problem(entry.path, told, fix=without_words(" ".join(found)))
     if mode is None:
         yield Note("no file of SELinux, and no boot entry switches anything off")
     elif mode.value.lower() != "enforcing":

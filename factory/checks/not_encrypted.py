@@ -9,7 +9,7 @@ from factory.checks import Looked, NoGuest, Note, Problem, Rule
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if looked.file.encrypted or looked.file.format == "luks":
-        yield Problem("image", f"the {looked.file.format} image is encrypted")
+        yield Problem("image", f"the {looked.file.format} image is encrypted", fix=looked.no_disk)
         return
     try:
         partitions = looked.disk.partitions()

@@ -12,7 +12,7 @@ CONTAINER = ("oci-layout", "manifest.json", "repositories")
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if looked.file.format in ("iso", "squashfs"):
-        yield Problem("image", f"the file is {looked.file.described}")
+        yield Problem("image", f"the file is {looked.file.described}", fix=looked.instead)
     if looked.archive is not None and (names := [name for name in CONTAINER if name in looked.archive.names]):
         yield Problem("image", f"the archive is a container image: it holds {', '.join(names)}")
     try:

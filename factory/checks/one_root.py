@@ -15,7 +15,7 @@ OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if looked.no_root:
-        yield Problem("image", f"{UNSEEN}: {looked.no_root}")
+        yield Problem("image", f"{UNSEEN}: {looked.no_root}", fix=looked.no_disk)
         return
     yield from _unread(looked.disk)
     for path in OS_RELEASE:
@@ -26,7 +26,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         name = next((line for line in text.splitlines() if line.startswith("PRETTY_NAME=")), path)
         yield Note(f"{path}: {name}")
         return
-    yield Problem("image", f"there is a root file system, and none of {' and '.join(OS_RELEASE)}")
+    told = f"there is a root file system, and none of {' and '.join(OS_RELEASE)}"
+    yield Problem(
+        "image", told, fix="Reinstall the package that owns /etc/os-release, such as base-files, in the guest"
+    )
 
 
 def _unread(disk: Image) -> Iterator[Problem]:

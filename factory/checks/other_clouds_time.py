@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching
 from factory.reading.lines import content_of, numbered
 
@@ -41,5 +41,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         for number, line in numbered(content_of(looked.image, path), "#;!%"):
             match = _SERVER.search(line.partition(" #")[0])
             if match and match[0] not in own:
-                yield Problem(path, f"{path}:{number}: {line.strip()}")
+                yield Problem(path, f"{path}:{number}: {line.strip()}", fix=without_line(path, number))
     yield Note(f"{count} files")

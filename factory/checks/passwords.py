@@ -48,4 +48,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if known.all:
         yield Note(f"{len(known.all)} accounts, all locked")
     else:
-        yield Problem(accounts.PASSWD, f"{accounts.PASSWD} has no account", fix="")
+        yield Problem(
+            accounts.PASSWD,
+            f"{accounts.PASSWD} has no account",
+            fix="apt-get install --reinstall base-passwd, or make the image again",
+        )

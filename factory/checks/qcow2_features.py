@@ -21,5 +21,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if header.incompatible & bit:
             yield Problem("image", f"incompatible features {header.incompatible:#x}: {what}")
     for what in looked.file.features:
-        yield Problem("image", what)
+        yield Problem("image", what, fix=looked.instead)
     yield Note(f"incompatible features {header.incompatible:#x}")

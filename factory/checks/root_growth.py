@@ -42,7 +42,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     elif not any(map(image.exists, PARTITIONING)) and not other:
         yield Problem("image", f"growpart has neither sfdisk nor sgdisk: none of {', '.join(PARTITIONING)} is there")
     if image.exists(DISABLED):
-        yield Problem(DISABLED, f"{DISABLED} is there")
+        yield Problem(DISABLED, f"{DISABLED} is there", fix=f"rm -f {DISABLED}")
     if settings.program:
         modules = settings.modules("cloud_init_modules")
         for module in ("growpart", "resizefs"):

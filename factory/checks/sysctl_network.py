@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.reading.interfaces import is_virtual
 from factory.reading.lines import content_of, layered, numbered
 
@@ -16,19 +16,19 @@ WRONG = {"use_tempaddr": ("1", "2"), "disable_ipv6": ("1",), "accept_ra": ("0",)
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    last: dict[str, tuple[str, str, str]] = {}
+    last: dict[str, tuple[str, str, int, str]] = {}
     paths = [*layered(looked.image, FOLDERS, ".conf"), "/etc/sysctl.conf"]
     for path in paths:
         for number, line in numbered(content_of(looked.image, path)):
             key, separator, value = line.strip().lstrip("-").partition("=")
             name = key.strip().replace("/", ".")
             if separator and _CARD.match(name):
-                last[name] = (value.strip(), path, f"{path}:{number}: {line.strip()}")
-    for name, (value, path, place) in last.items():
+                last[name] = (value.strip(), path, number, f"{path}:{number}: {line.strip()}")
+    for name, (value, path, number, place) in last.items():
         match = _CARD.match(name)
         assert match is not None
         card, setting = match.groups()
         one = card not in ("all", "default", "*") and not is_virtual(card)
         if one or (card in ("all", "default") and value in WRONG.get(setting, ())):
-            yield Problem(path, place)
+            yield Problem(path, place, fix=without_line(path, number))
     yield Note(f"{len(last)} settings of cards")

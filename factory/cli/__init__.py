@@ -12,27 +12,31 @@ import os
 import select
 import sys
 
-import typer
-
-from factory import interrupts
-
-# isort: off - they register their verbs in the order in which "factory --help" lists them
-from factory.cli import (
-    bases,  # noqa: F401
-    build,  # noqa: F401
-    check,  # noqa: F401
-    host,  # noqa: F401
-    images,  # noqa: F401
-    kept,  # noqa: F401
-    presign,  # noqa: F401
-    publish,  # noqa: F401
-    recipes,  # noqa: F401
-    test,  # noqa: F401
-)
-from factory.cli.root import call, close_console, last_console
+from factory import interrupts, libraries
 from factory.errors import FactoryError, UsageError
 
-# isort: on
+try:
+    import typer
+
+    # isort: off - they register their verbs in the order in which "factory --help" lists them
+    from factory.cli import (
+        bases,  # noqa: F401
+        build,  # noqa: F401
+        check,  # noqa: F401
+        host,  # noqa: F401
+        images,  # noqa: F401
+        kept,  # noqa: F401
+        presign,  # noqa: F401
+        publish,  # noqa: F401
+        recipes,  # noqa: F401
+        test,  # noqa: F401
+    )
+    from factory.cli.root import call, close_console, last_console
+
+    # isort: on
+except ImportError as missing:  # before there is a console to tell it on
+    sys.stderr.write(f"error: {libraries.lacking(missing)} [{libraries.CODE}]\n")
+    raise SystemExit(3) from None
 
 
 def main() -> None:
@@ -47,6 +51,8 @@ def main() -> None:
         status = end.exit_code
     except FactoryError as error:
         status = _show(error)
+    except ImportError as error:
+        status = _show(libraries.lacking(error))
     except KeyboardInterrupt:
         close_console()
         _note("interrupted; everything is cleaned up")

@@ -73,6 +73,9 @@ def build(
         IfExists, typer.Option("--if-exists", help="Publishing: skip takes an image of this name as it is.")
     ] = IfExists.fail,
     output: Output = Path("out"),
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write what checks and boot tests found, for CI.")
+    ] = None,
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
 ) -> None:
@@ -81,6 +84,10 @@ def build(
     from factory.plan import make_plan
 
     console = console_for(context, log_format)
+    if junit is not None:
+        from factory import build_report
+
+        build_report.check_place(junit)
     plans = [make_plan(recipe, settings=settings_of(values), target=target) for recipe in recipes]
     from factory.build import Options
     from factory.parallel import build_all, default_jobs
@@ -140,13 +147,20 @@ def build(
         for each in built:
             if "directory" in each:
                 typer.echo(each["directory"])
+    if junit is not None:
+        try:
+            build_report.write(junit, ends, lambda error: _safe(error, console))
+        except FactoryError as error:
+            if failure is None:
+                raise
+            console.error(error)
     if failure is not None:
         if len(plans) > 1:
             raise typer.Exit(failure.status)
         raise failure
 
 
-AFRESH = ("--set", "--json", "--from", "--no-cache", "--cold", "--if-changed")
+AFRESH = ("--set", "--json", "--junit", "--from", "--no-cache", "--cold", "--if-changed")
 """Options that a second call does not repeat: the failed step is gone on from the layers before it."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +34,9 @@ class Format(StrEnum):
 def check(
     image: Annotated[Path | None, typer.Argument(help="Any disk image, or an .oci or tar.gz archive of one.")] = None,
     target: Annotated[list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; default mgc.")] = [],  # noqa: B006
-    report: Annotated[Format, typer.Option("--format", help="How the findings are written.")] = Format.text,
+    report: Annotated[
+        Format, typer.Option("--format", case_sensitive=False, help="How the findings are written.")
+    ] = Format.text,
     ignore: Annotated[
         list[str], typer.Option("--ignore", metavar="RULE=REASON", help="Accept what a rule finds; kept on record.")
     ] = [],  # noqa: B006
@@ -50,14 +54,8 @@ def check(
 
     wanted = [targets.load(name) for name in dict.fromkeys(target or ["mgc"])]
     rules = {rule.id: rule for each in wanted for rule in targets.rules(each)}
-    if explain == "all":
-        from factory.console import summary
-
-        rows = [[each.id, each.severity, each.title] for each in rules.values()]
-        typer.echo(summary([["rule", "severity", "what holds when it is kept"], *rows]))
-        return
     if explain:
-        typer.echo(_explained(rules[_rule(explain, rules)], wanted), nl=False)
+        typer.echo(_explanation(explain, report, rules, wanted), nl=False)
         return
     ignored = _ignored(ignore, rules)
     path = _file(image)
@@ -68,7 +66,12 @@ def check(
             code="usage.output",
         )
     if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {output.absolute().parent} for the copy", code="usage.output")
+        raise UsageError(
+            f"there is no folder {output.absolute().parent} for the copy",
+            hint="Make it first",
+            command=f"mkdir -p {shlex.quote(str(output.absolute().parent))}",
+            code="usage.output",
+        )
     document, failure = _checked(path, wanted, ignored, allow_user)
     if output is not None and failure is None:
         from factory.fixing import fix as repair
@@ -89,11 +92,11 @@ def check(
         raise failure
     bad = [finding for finding in document.findings if finding.status == "fail"]
     if bad:
-        first = bad[0].evidence.split("\n", 1)[0][:200]
         raise ImageRefused(
             f"{len(bad)} of {len(document.findings)} findings refuse {path.name}: {', '.join(_rules(bad))}",
-            cause=f"{bad[0].rule}, {bad[0].subject}: {first}",
-            hint=bad[0].fix.strip() or f"'factory check --explain {bad[0].rule}' says more",
+            cause=bad[0].line,
+            hint=f"'factory check --explain {bad[0].rule}' says more",
+            command=bad[0].fix.strip(),
         )
 
 
@@ -101,7 +104,7 @@ def _checked(
     path: Path, wanted: list[Target], ignored: dict[str, str], allow_users: list[str]
 ) -> tuple[Findings, FactoryError | None]:
     """The findings on the file *path*; of what this host lacks both the finding and the error."""
-    from factory import checking, checks, disk
+    from factory import checking, checks, disk, libraries
     from factory.findings import Findings
 
     digest = disk.sha256(path)
@@ -109,9 +112,9 @@ def _checked(
     try:
         known = checking.Known(allow_users=tuple(allow_users), sha256=digest)
         findings = checking.ignoring(checking.check(path, wanted, known), ignored)
-    except HostError as error:
-        failure = error
-        findings = [checks.unseen(None, str(error))]
+    except (HostError, ImportError) as error:
+        failure = error if isinstance(error, HostError) else libraries.lacking(error)
+        findings = [checks.unseen(None, str(failure), failure.command or failure.hint)]
     document = {
         "schema": 1,
         "image": path.name.encode("utf-8", "replace").decode(),
@@ -127,15 +130,9 @@ def _file(image: Path | None) -> Path:
         raise UsageError(
             "no image is named", hint="Write 'factory check IMAGE', or '--explain RULE'", code="usage.command-line"
         )
-    try:
-        regular = image.is_file()
-        with image.open("rb") if regular else open(os.devnull, "rb"):
-            pass
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{image} cannot be read", cause=str(error), code="usage.no-such-file") from None
-    if not regular:
-        raise UsageError(f"there is no image file {image}", hint="Check the path", code="usage.no-such-file")
-    return image
+    from factory import given_file
+
+    return given_file.require(image)
 
 
 def _ignored(words: list[str], rules: dict[str, Rule]) -> dict[str, str]:
@@ -166,6 +163,29 @@ def _rule(name: str, rules: dict[str, Rule]) -> str:
 
 def _rules(findings: list[Finding]) -> list[str]:
     return list(dict.fromkeys(finding.rule for finding in findings))
+
+
+def _explanation(name: str, form: Format, rules: dict[str, Rule], wanted: list[Target]) -> str:
+    """What ``--explain`` prints of the rule *name*, or of all."""
+    from factory import checks
+    from factory.console import summary
+
+    every = name.strip().lower() == "all"
+    asked = list(rules.values()) if every else [rules[_rule(name.strip(), rules)]]
+    if form is Format.json:
+        listed = [each.model_dump(mode="json") | {"looks_at": checks.about(each.check)} for each in asked]
+        document = {"schema": 1, "target": ",".join(each.name for each in wanted), "rules": listed}
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if form is not Format.text:
+        raise UsageError(
+            f"--explain writes no {form.value}",
+            hint="Write '--format json' or nothing",
+            code="usage.command-line",
+        )
+    if every:
+        rows = [[each.id, each.severity, each.title] for each in asked]
+        return summary([["rule", "severity", "what holds when it is kept"], *rows]) + "\n"
+    return _explained(asked[0], wanted)
 
 
 def _explained(rule: Rule, wanted: list[Target]) -> str:

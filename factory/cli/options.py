@@ -107,7 +107,7 @@ def seconds_of(text: str, option: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"{option} {error}", hint=f"Write {option} 2h", code="usage.duration") from None
+        raise UsageError(f"{option} {error}", hint=f"Write '{option} 2h'", code="usage.duration") from None
 
 
 def settings_of(values: list[str]) -> dict[str, str]:
@@ -117,7 +117,7 @@ def settings_of(values: list[str]) -> dict[str, str]:
         name, separator, text = value.partition("=")
         if not separator or not name:
             raise UsageError(
-                "--set wants NAME=VALUE", hint="Write --set greeting=hello", code="usage.set"
+                "--set wants NAME=VALUE", hint="Write '--set greeting=hello'", code="usage.set"
             )  # the value may be a secret: not shown
         found[name] = text
     return found

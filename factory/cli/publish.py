@@ -134,7 +134,7 @@ def _own_target(folder: Path | None) -> str:
         raise UsageError(
             "it is not said which cloud the image goes to",
             cause=f"The build names {', '.join(found)}" if found else "",
-            hint="Write --target mgc",
+            hint="Write '--target mgc'",
             code="usage.target",
         )
     return found[0]

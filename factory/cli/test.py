@@ -62,6 +62,6 @@ def test(
         bad: Finding = outcome.failed[0]
         raise ImageRefused(
             f"{len(outcome.failed)} of {len(outcome.findings)} findings refuse {image.name}",
-            cause=f"{bad.rule}, {bad.subject}: {first_line(bad)}",
-            hint=bad.fix,
+            cause=bad.line,
+            command=bad.fix,
         )

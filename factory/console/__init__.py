@@ -203,19 +203,23 @@ class Console:
     def error(self, error: FactoryError) -> None:
         """Show what failed, its cause, its fix and its code, and below it the end of the output."""
         with self._lock:
-            data: dict[str, Any] = self._safe_data(error.as_dict())
+            data = self._safe_error(error)
             for face in self._for(None):
                 face.error(data, self._safe_lines(error.output))
 
     def _log_end(self, face: Face, error: BaseException) -> None:
         """Tell a log what ended the work that it tells of."""
         if isinstance(error, FactoryError):
-            face.error(self._safe_data(error.as_dict()), self._safe_lines(error.output))
+            face.error(self._safe_error(error), self._safe_lines(error.output))
         else:
             face.message("warning", self._safe(f"ended by {type(error).__name__}: {error}"), None)
 
     def _safe_lines(self, text: str) -> list[str]:
         return [self._safe(line) for line in text.split("\n")] if text else []
+
+    def _safe_error(self, error: FactoryError) -> dict[str, Any]:
+        data: dict[str, Any] = self._safe_data(error.as_dict())
+        return data | {"command": "\n".join(self._safe_lines(error.command))}
 
     def _safe_data(self, data: Any) -> Any:
         if isinstance(data, str):

@@ -103,7 +103,8 @@ def pad(text: str, width: int) -> str:
 def error_text(error: Mapping[str, Any]) -> tuple[list[str], str]:
     """The faults of an error, each on a line of its own, and its paragraph: ``what. cause. hint. [code]``.
 
-    *error* is what :meth:`factory.errors.FactoryError.as_dict` gives.
+    A command that mends it follows on lines of its own, with nothing glued to it, so that it can be copied. *error*
+    is what :meth:`factory.errors.FactoryError.as_dict` gives.
     """
     faults = []
     for fault in error.get("faults", ()):
@@ -112,7 +113,8 @@ def error_text(error: Mapping[str, Any]) -> tuple[list[str], str]:
         suggestion = f" ({fault['suggestion']})" if fault["suggestion"] else ""
         faults.append(f"{where} {path}{fault['message']}{suggestion}")
     parts = [sentence(str(error[part])) for part in ("message", "cause", "hint") if error[part]]
-    return faults, " ".join([*parts, f"[{error['code']}]"])
+    command = [f"    {line}" for line in str(error.get("command", "")).split("\n") if line.strip()]
+    return faults, "\n".join([" ".join([*parts, f"[{error['code']}]"]), *command])
 
 
 def output_tail(lines: Iterable[str]) -> list[str]:

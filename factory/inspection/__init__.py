@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from factory import files, run
+from factory import files, libraries, run
 from factory.errors import BuildError
 from factory.inspection.answers import FileStat, Top, facts, stat
 from factory.inspection.wire import WireError, receive, send
@@ -29,6 +29,7 @@ from factory.partitions import Partition
 LIMIT = 16 << 20  # bytes that read() returns unless told otherwise
 CHUNK = 4 << 20
 ENTRIES_LIMIT = 5_000_000  # files that one walk passes
+START = 120  # seconds in which the child loads its libraries, on a busy host
 T = TypeVar("T")
 
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from factory.inspection.child import main; main()"
@@ -78,6 +79,7 @@ class Image:
         finally:
             os.close(descriptor)
         try:
+            self._begin()
             self._facts = self._ask({"do": "open"}, lambda answer, _: facts(answer))
         except BaseException:
             self.close()
@@ -279,6 +281,17 @@ class Image:
     def _content(self, path: str, offset: int, size: int, partition: int | None) -> tuple[int, bytes]:
         request = {"do": "read", "path": path, "offset": offset, "size": size, "partition": partition}
         return self._ask(request, lambda answer, content: (int(answer["size"]), content))
+
+    def _begin(self) -> None:
+        """Wait for the child's first word. Raises HostError when it lacks libraries, Unreadable when it has none."""
+        assert self._child.stdout is not None
+        try:
+            word, _ = receive(self._child.stdout.fileno(), time.monotonic() + START)
+        except (WireError, EOFError) as error:
+            self._broken = self._ending(str(error) or "it ended")
+            raise Unreadable(f"{self.path} cannot be read", cause=self._broken) from None
+        if "error" in word:
+            raise libraries.told(str(word.get("why", "")))
 
     def _ask(self, request: dict[str, Any], understood: Callable[[dict[str, Any], bytes], T]) -> T:
         """What *understood* makes of the child's answer. Raises Absent and Unreadable."""

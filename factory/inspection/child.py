@@ -57,17 +57,31 @@ def main() -> None:
     descriptor, image_format = int(sys.argv[1]), sys.argv[2]
     answers = os.dup(1)
     os.dup2(2, 1)  # nothing that a library prints may look like an answer
-    from factory.inspection.disk import Disk
-    from factory.inspection.filesystems import Entry, VolumeError
-    from factory.inspection.tree import Absent, Node, Tree
-    from factory.partitions import read_table
-    from factory.qcow2 import WINDOW
-    from factory.zstd import decoder
+    try:
+        from factory.inspection.disk import Disk
+        from factory.inspection.filesystems import Entry, VolumeError
+        from factory.inspection.tree import Absent, Node, Tree
+        from factory.partitions import read_table
+
+        if image_format == "qcow2":
+            from factory.qcow2 import WINDOW
+            from factory.zstd import decoder
+
+            decoder(WINDOW)
+        codecs.lookup("utf-16-le")  # of GPT names; Python loads it at its first use, too late
+    except Exception as error:  # noqa: BLE001 - whatever keeps a library from being loaded is this host's fault
+        send(answers, {"error": "libraries", "why": f"{type(error).__name__}: {error}"})
+        return
 
     def described(entry: Entry, partition: int) -> list[Any]:
         return [*vars(entry).values(), partition]
 
     disks: list[Disk] = []
+
+    def where_lost(why: str) -> str:
+        """*why* something cannot be read, and the place of the image that is damaged."""
+        lost = next((each for disk in disks for each in [*disk.lost, *disk.near]), "")
+        return why if not lost or lost in why else f"{why} ({lost})" if why else ""
 
     def opened() -> tuple[Tree, dict[str, Any]]:
         disk = Disk(descriptor, image_format)
@@ -86,8 +100,9 @@ def main() -> None:
                 try:
                     volumes[part.number] = disk.open(part, part.filesystem)
                 except VolumeError as error:
-                    volumes[part.number] = error
+                    volumes[part.number] = VolumeError(where_lost(str(error)))
         tree = Tree(tuple(partitions), volumes)
+        tree.no_root = where_lost(tree.no_root)
         return tree, {
             "table": table.kind,
             "size": disk.size,
@@ -128,10 +143,8 @@ def main() -> None:
             return ({"target": tree.link(node)} if entry.kind == "symlink" else {"error": "not-a-symlink"}), b""
         return {"names": {name: value.hex() for name, value in tree.xattrs(node).items()}}, b""
 
-    if image_format == "qcow2":
-        decoder(WINDOW)
-    codecs.lookup("utf-16-le")  # of GPT names; Python loads it at its first use, too late
     confine()
+    send(answers, {"ready": True})  # nothing of the image was read yet, so this much can be believed
     tree: Tree | None = None
     while True:
         try:
@@ -139,6 +152,10 @@ def main() -> None:
         except (EOFError, WireError):
             return
         content = b""
+        for disk in disks:
+            disk.lost.clear()
+            disk.near.clear()
+        first = tree is None
         try:
             if tree is None:
                 tree, header = opened()
@@ -147,9 +164,12 @@ def main() -> None:
         except Absent:
             header = {"error": "absent"}
         except VolumeError as error:
-            header = {"error": "unreadable", "why": str(error)}
+            header = {"error": "unreadable", "why": where_lost(str(error))}
         except (MemoryError, RecursionError) as error:
             header = {"error": "unreadable", "why": f"it needs too much memory ({type(error).__name__})"}
+        if not first and disks[0].lost and header.get("error") in (None, "absent"):
+            # A library took what is lost for an end, or for zeros.
+            header, content = {"error": "unreadable", "why": where_lost("the image is damaged")}, b""
         try:
             send(answers, header, content)
         except WireError as error:

@@ -10,13 +10,15 @@ import functools
 import os
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+import pytsk3
 from dfvfs.file_io import file_io
-from dfvfs.lib import definitions
+from dfvfs.lib import definitions, tsk_image
 from dfvfs.path import factory as specs
 from dfvfs.resolver import context, resolver
 from dfvfs.resolver_helpers import manager, os_resolver_helper
+from dfvfs.vfs import tsk_file_system
 
 from factory.inspection.btrfs import Btrfs
 from factory.inspection.filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
@@ -52,6 +54,8 @@ class Disk:
         with translated("the image"):
             self._file = resolver.Resolver.OpenFileObject(self._spec, resolver_context=self._context)
         self.size = size
+        self.lost = _View.lost  # places that could not be decoded, since somebody emptied it
+        self.near = _View.near  # such places at which a read stopped, which need not have wanted them
         self._logical: dict[int, tuple[Any, Any]] = {}  # of a volume its path and its bytes
         self._systems: list[Any] = []
 
@@ -60,8 +64,7 @@ class Disk:
         if offset < 0 or offset >= self.size:
             return b""
         with translated("the image"):
-            self._file.seek(offset)
-            return bytes(self._file.read(min(size, self.size - offset)))
+            return _all(self._file, offset, min(size, self.size - offset))
 
     def logical(self, partition: Partition, first: int) -> list[Partition]:
         """The logical volumes of LVM in a partition, numbered from *first*. Raises VolumeError."""
@@ -95,14 +98,14 @@ class Disk:
             incompat, ro_compat = struct.unpack_from("<II", head, 1024 + 96)
             if incompat & ~_EXT_INCOMPAT or ro_compat & _EXT_BIGALLOC:
                 raise VolumeError(f"it has features that cannot be read here ({incompat:#x}, {ro_compat:#x})")
-            indicator = definitions.TYPE_INDICATOR_TSK
+            indicator, known = definitions.TYPE_INDICATOR_TSK, pytsk3.TSK_FS_TYPE_EXT_DETECT
         elif filesystem.kind == "vfat":
-            indicator = definitions.TYPE_INDICATOR_TSK
+            indicator, known = definitions.TYPE_INDICATOR_TSK, pytsk3.TSK_FS_TYPE_FAT_DETECT
         elif filesystem.kind == "xfs":
             version, incompat = struct.unpack_from(">H", head, 100)[0] & 15, struct.unpack_from(">I", head, 216)[0]
             if version >= 5 and incompat & ~_XFS_INCOMPAT:
                 raise VolumeError(f"it has features that cannot be read here ({incompat:#x})")
-            indicator = definitions.TYPE_INDICATOR_XFS
+            indicator, known = definitions.TYPE_INDICATOR_XFS, None
         elif filesystem.kind == "btrfs":
             return Btrfs(self._within(partition), partition.size)
         else:
@@ -110,7 +113,11 @@ class Disk:
         parent = self._part(partition)
         spec = specs.Factory.NewPathSpec(indicator, location="/", parent=parent)
         with translated(filesystem.kind):
-            opened = resolver.Resolver.OpenFileSystem(spec, resolver_context=self._context)
+            if known is None:
+                opened = resolver.Resolver.OpenFileSystem(spec, resolver_context=self._context)
+            else:
+                opened = _SleuthKitOf(self._context, spec, known)
+                opened.Open()
         if filesystem.kind == "xfs":
             return Xfs(opened, parent)
         if filesystem.kind == "vfat":
@@ -147,8 +154,39 @@ def _read_at(file: Any, offset: int, size: int) -> bytes:
     if not 0 <= offset < 1 << 62:
         return b""
     with translated("LVM"):
-        file.seek(offset)
-        return bytes(file.read(size))
+        return _all(file, offset, size)
+
+
+def _all(file: Any, offset: int, size: int) -> bytes:
+    """*size* bytes, fewer only at the end of *file*: a read that stops before damage goes on, and then fails."""
+    file.seek(offset)
+    found = b""
+    while len(found) < size and (piece := file.read(size - len(found))):
+        found += piece
+    return bytes(found)
+
+
+class _Image(tsk_image.TSKFileSystemImage):  # type: ignore[misc]
+    """The bytes of a partition for SleuthKit, which reads far ahead and judges by what it got of what it wants."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        try:
+            return bytes(super().read(offset, size))
+        except OSError:
+            return b""
+
+
+class _SleuthKitOf(tsk_file_system.TSKFileSystem):  # type: ignore[misc]
+    """A file system whose kind is known: left to itself, SleuthKit tries every kind, all over the disk."""
+
+    def __init__(self, resolver_context: Any, spec: Any, known: Any) -> None:
+        super().__init__(resolver_context, spec)
+        self._known = known
+
+    def _Open(self, mode: str = "rb") -> None:  # noqa: N802
+        file = resolver.Resolver.OpenFileObject(self._path_spec.parent, resolver_context=self._resolver_context)
+        self._tsk_file_system = pytsk3.FS_Info(_Image(file), 0, self._known)
+        self._file_object = file
 
 
 class _View(file_io.FileIO):  # type: ignore[misc]
@@ -156,6 +194,9 @@ class _View(file_io.FileIO):  # type: ignore[misc]
 
     source: Callable[[int, int], bytes]
     length = 0
+    # One disk a process; the libraries above pass on no words of an error, and not every error.
+    lost: ClassVar[list[str]] = []
+    near: ClassVar[list[str]] = []
 
     @classmethod
     def register(cls, source: Callable[[int, int], bytes], length: int) -> None:
@@ -179,7 +220,11 @@ class _View(file_io.FileIO):  # type: ignore[misc]
         try:
             data = type(self).source(self._position, self.length if size is None else size)
         except Qcow2Error as error:
-            raise OSError(str(error)) from None
+            if not error.before:
+                type(self).lost.append(str(error))
+                raise OSError(str(error)) from None
+            type(self).near.append(str(error))
+            data = error.before
         self._position += len(data)
         return data
 

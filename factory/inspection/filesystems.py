@@ -100,6 +100,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (
         OSError,
+        RuntimeError,
         dfvfs_errors.Error,
         struct.error,
         ValueError,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from factory import disk, image_format, images
+from factory import disk, given_file, image_format, images
 from factory.disk import Progress
 from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
 from factory.manifest import FINDINGS, MANIFEST, Manifest, read_manifest
@@ -15,15 +16,21 @@ DOCUMENTS = (MANIFEST, FINDINGS, "SHA256SUMS")
 
 
 def find(name: str, output: Path) -> Path:
-    """The file, or the folder of the build, that *name* means: a path, a build id, or a recipe's name."""
+    """The file, or the folder of the build, that *name* means: a path, a build id, or a recipe's name.
+
+    Raises UsageError when there is none; of a name that was meant as a file it says so.
+    """
     path = Path(name)
-    if path.is_file():
-        return path
+    with contextlib.suppress(OSError, ValueError):  # which are told below
+        if path.is_file():
+            return given_file.require(path)
     try:
         return images.folder(name, output)
     except UsageError as error:
-        error.message += ", and no such file"
-        raise
+        if not given_file.looks_like_one(name):
+            error.message += ", and no such file"
+            raise
+    return given_file.require(path)
 
 
 def of(place: Path, failure: type[FactoryError] = ImageRefused) -> Artefact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def check(artefact: Artefact, target: str, console: Console) -> None:
         stage.note(f"{len(broken)} of {len(findings)} findings refuse it" if broken else f"{len(findings)} findings")
         for finding in findings:
             if finding.status == "warn":
-                console.warn(f"{finding.rule}, {finding.subject}: {_first_line(finding)}")
+                (console.say if finding.only_told else console.warn)(finding.line)
         if broken:
             raise _refused(artefact, target, broken, len(findings))
 
@@ -66,11 +67,8 @@ def _refused(artefact: Artefact, target: str, broken: Sequence[Finding], looked:
     return ImageRefused(
         f"{artefact.image.name} is not published, because {len(broken)} of {looked} findings refuse it: "
         + ", ".join(dict.fromkeys(finding.rule for finding in broken)),
-        cause=f"{broken[0].rule}, {broken[0].subject}: {_first_line(broken[0])}",
-        hint=broken[0].fix or f"'factory check {artefact.image} --target {target}' says more",
+        cause=broken[0].line,
+        hint=f"{shlex.join(['factory', 'check', str(artefact.image), '--target', target])!r} says more",
+        command=broken[0].fix,
         output="\n".join(f"{each.rule} ({each.subject}): {each.evidence[:300]}" for each in broken[:10]),
     )
-
-
-def _first_line(finding: Finding) -> str:
-    return finding.evidence.partition("\n")[0][:300]

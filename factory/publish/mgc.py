@@ -67,7 +67,8 @@ def resume(image: str, wishes: Wishes, console: Console) -> Brought:
     if record is not None and record.api != where.url:
         raise UsageError(
             f"the image {image} was asked of {record.api}, and the settings name {where.url}",
-            hint=f"Set FACTORY_MGC_API_URL={record.api}",
+            hint="Set the address that it was asked of",
+            command=f"export FACTORY_MGC_API_URL={record.api}",
             code="usage.setting",
         )
     images = Images(where, api_key(), console)

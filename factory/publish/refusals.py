@@ -157,7 +157,8 @@ def _less_common(refusal: Refusal, doing: str, said: str, host: str, bucket: str
         return PublishError(
             f"{host} does not understand how the upload's checksum is sent",
             cause=said,
-            hint="Set FACTORY_S3_CHECKSUMS=when_required",
+            hint="Set it back",
+            command="export FACTORY_S3_CHECKSUMS=when_required",
             code="publish.checksum-mode",
         )
     if code == "tls":

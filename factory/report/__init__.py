@@ -41,5 +41,4 @@ def write(name: str, report: Report) -> str:
 
 def worst_first(finding: Finding) -> tuple[int, int, str]:
     """The order of findings for people: failed, warned, told, skipped, passed; then by rule."""
-    told = finding.status == "warn" and finding.severity == "info"
-    return (2 if told else ORDER[finding.status], 0, finding.rule)
+    return (2 if finding.only_told else ORDER[finding.status], 0, finding.rule)

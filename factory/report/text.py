@@ -28,16 +28,17 @@ def write(report: Report) -> str:
     if skipped:
         lines.append("")
     counts = report.document.summary
+    told = f"{counts.info} for information, " if counts.info else ""
     lines.append(
         f"{report.document.image}, target {report.document.target}: "
-        f"{counts.fail} failed, {counts.warn} warned, {counts.skip} skipped, {counts.passed} passed"
+        f"{counts.fail} failed, {counts.warn} warned, {told}{counts.skip} skipped, {counts.passed} passed"
     )
     return "\n".join(lines) + "\n"
 
 
 def _paragraph(report: Report, group: list[Finding]) -> Iterator[str]:
     first = group[0]
-    word = "FAIL" if first.status == "fail" else "INFO" if first.severity == "info" else "WARN"
+    word = "FAIL" if first.status == "fail" else "INFO" if first.only_told else "WARN"
     rule = report.rules.get(first.rule)
     yield f"{_word(report, word)} {first.rule}  {rule.title if rule else first.why}"
     for finding in group[:SHOWN]:

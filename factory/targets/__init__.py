@@ -87,7 +87,7 @@ def _limits(name: str) -> dict[str, int]:
             raise UsageError(
                 f"FACTORY_TARGET_LIMITS: {part!r} is no limit",
                 cause=error.errors()[0]["msg"],
-                hint="Write FACTORY_TARGET_LIMITS=mgc.file_size=25GB",
+                hint="Write it as 'FACTORY_TARGET_LIMITS=mgc.file_size=25GB'",
                 code="usage.setting",
             ) from None
         if target == name:

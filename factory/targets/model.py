@@ -43,7 +43,7 @@ class Rule(_Data):
     title: Annotated[str, Field(min_length=8, description="what holds when the rule is kept")]
     severity: Severity
     why: Annotated[str, Field(min_length=8)]
-    fix: str = ""
+    fix: Annotated[str, Field(min_length=8, description="the command that mends it, or what to do")]
     source: Annotated[str, Field(min_length=4)]
     verified_on: Date
     parameters: dict[str, Any] = {}

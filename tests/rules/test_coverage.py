@@ -44,6 +44,7 @@ def test_a_target_is_whole(name: str) -> None:
     rules = targets.rules(target)
     assert rules
     for rule in rules:
+        assert len(rule.fix.strip()) >= 8, f"{rule.id} has no fix"
         assert (CHECKS / f"{rule.check}.py").is_file(), rule.id
         assert rule.title == rule.title.strip().rstrip("."), rule.id
         assert "\n" not in rule.fix.strip() or rule.fix.endswith("\n"), rule.id
