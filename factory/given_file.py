@@ -69,7 +69,7 @@ def _not_opened(path: Path, what: str, error: OSError) -> UsageError:
             hint="Give this user the right to read the file, and to enter every folder on the way",
             code="usage.file-unreadable",
         )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return UsageError(
             f"there is no {what} {path}",
             cause=_beside(path),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from factory.errors import HostError
 
-CODE = "host.library-missing"
-
 
 def lacking(error: ImportError) -> HostError:
     """What to tell of *error*. Raises it again when it is a module of the factory itself: that is a defect."""
@@ -23,5 +21,5 @@ def told(what: str) -> HostError:
         "the Python libraries of this checkout are not those that it needs",
         cause=f"{what}. The checkout is newer than its .venv, most likely",
         hint="Run 'make setup' in the checkout",
-        code=CODE,
+        code="host.library-missing",
     )

@@ -67,7 +67,7 @@ def factory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         (("plan", "nginx", "--target", "mgd"), "Did you mean mgc?"),
         (("validate", "ngnix"), "Did you mean nginx?"),
         (("test", "/no/such/image"), "there is no image"),
-        (("test", "recipes"), "there is no image"),
+        (("test", "recipes"), "recipes is a folder"),
         (("test", "a" * 300), "there is no image"),
         (("images", "show", "nope"), "there is no build 'nope'"),
         (("images", "show", "a" * 300), "there is no build"),

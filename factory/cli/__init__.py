@@ -35,7 +35,8 @@ try:
 
     # isort: on
 except ImportError as missing:  # before there is a console to tell it on
-    sys.stderr.write(f"error: {libraries.lacking(missing)} [{libraries.CODE}]\n")
+    told = libraries.lacking(missing)
+    sys.stderr.write(f"error: {told} [{told.code}]\n")
     raise SystemExit(3) from None
 
 
