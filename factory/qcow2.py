@@ -140,7 +140,7 @@ class Qcow2:
     def pread(self, offset: int, size: int) -> bytes:
         """As os.pread, of the disk. Raises Qcow2Error, which names the place on the disk."""
         size = min(size, self.size - offset)
-        cluster, pieces = self.header.cluster, []
+        cluster, pieces = self.header.cluster, list[bytes]()
         while size > 0:
             index, within = divmod(offset, cluster)
             try:

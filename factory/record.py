@@ -137,8 +137,9 @@ def refuse_failures(findings: Sequence[Finding]) -> None:
     raise ImageRefused(
         f"the image was built, but {len(bad)} of {len(findings)} findings refuse it: "
         + ", ".join(dict.fromkeys(finding.rule for finding in bad)),
-        cause=f"{first.rule}, {first.subject}: {first.evidence.splitlines()[0][:300] if first.evidence else ''}",
-        hint=first.fix or "findings.json says more",
+        cause=first.line,
+        hint="findings.json says more",
+        command=first.fix,
         output="\n".join(f"{finding.rule} ({finding.subject}): {finding.evidence[:300]}" for finding in bad[:10]),
     )
 

@@ -35,7 +35,7 @@ EVIDENCE = 2000  # characters
 UNSEEN = "could not look, so not approved"
 DEFECT = "A defect of the factory: please report it with the image, or the file that it speaks of"
 WHOLE_AGAIN = (
-    "See that the image is whole (sha256sum IMAGE, against its source) and holds a Linux system on ext4, XFS or FAT "
+    "See that the image is whole (sha256sum IMAGE, against its source) and holds a Linux system on ext4, XFS or btrfs "
     "without encryption; then check it again"
 )
 ROOT_RULE = "GEN-G01"  # what cannot be looked at as a whole is told once, by the rule that wants a system
