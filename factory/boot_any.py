@@ -35,8 +35,8 @@ def test_image(
     """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such
     file."""
     given_file.require(image)
-    chosen = accelerators.choose(accelerator)
     found = image_format.detect(image, failure=ImageRefused, shown=str(image))
+    chosen = accelerators.choose(accelerator)
     state = settings.state_dir()
     reap(state)
     workspace = Workspace.create("test", "0" * 8, output=state / "tests", state=state)

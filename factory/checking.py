@@ -82,7 +82,7 @@ def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
             if archive.extracted is not None:
                 file = look(archive.extracted)
         if not file.is_disk:
-            why = "; ".join(file.refused) or f"the file is {archive.described if archive else file.described}"
+            why = file.why_refused or f"the file is {archive.described if archive else file.described}"
             yield Opened(file, archive, None, why)
             return
         try:

@@ -86,13 +86,25 @@ def _beside(path: Path) -> str:
         return f"The folder {folder} is not there" if not os.path.lexists(folder) else f"{folder} is no folder"
     with contextlib.suppress(OSError):
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-        if meant := difflib.get_close_matches(path.name, sorted(names), n=1):
-            return f"Did you mean {folder / meant[0]}?"
+        if meant := _nearest(path.name, names):
+            return f"Did you mean {folder / meant}?"
         images = sorted(name for name in names if name.lower().endswith(ENDINGS))
         if images:
             more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
             return f"The images in {folder.absolute()} are {', '.join(images[:_LISTED])}{more}"
     return ""
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """The nearest of *names* without regard to how they end: every image ends alike."""
+    stems = {_stem(each): each for each in sorted(names)}
+    found = difflib.get_close_matches(_stem(name), stems, n=1)
+    return stems[found[0]] if found else ""
+
+
+def _stem(name: str) -> str:
+    ending = next((each for each in ENDINGS if name.lower().endswith(each)), "")
+    return name[: len(name) - len(ending)]
 
 
 def _no_file(path: Path, kind: str) -> UsageError:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from factory import image_format, partitions, qcow2
+from factory.quoting import escape
 
 DISKS = ("qcow2", "raw", "vmdk", "vpc", "vhdx", "vdi")
 """Formats that are a whole disk, by QEMU's names; vpc is a VHD."""
 LARGEST = 64 << 40  # bytes of a disk; what says more than that of itself is absurd
 NAMES = {
-    "": "nothing that is known",
+    "": "something unknown",
     "empty": "an empty file",
     "iso": "an ISO image (an installer or a live system)",
     "gzip": "compressed with gzip",
@@ -34,7 +35,7 @@ NAMES = {
     "squashfs": "a squashfs file system, as live systems have",
 }
 INSTEAD = {
-    "": "Name the disk image itself: qcow2, raw, VMDK, VDI, VHD or VHDX. What this file is: file IMAGE",
+    "": "Name a disk image: qcow2, raw, VMDK, VDI, VHD or VHDX. What this file is tells: file IMAGE",
     "empty": "Download or make the image again: this file was never written, or its download ended at once",
     "iso": "Install the system from it in a virtual machine and check the disk of that machine, or take the "
     "distribution's cloud image (qcow2) in its place",
@@ -127,6 +128,12 @@ class ImageFile:
         return "Write the image anew with the program that made it, as a plain qcow2" if self.refused else ""
 
     @property
+    def why_refused(self) -> str:
+        """The same for people: what the inspector says of something that is told already is left out."""
+        told = replace(self, inspector=()).refused or self.refused
+        return "; ".join(told)
+
+    @property
     def absurd(self) -> bool:
         """Whether the disk inside says it is larger than any disk."""
         return self.virtual_size > LARGEST
@@ -203,7 +210,7 @@ def _qcow2(found: ImageFile, pread: Callable[[int, int], bytes]) -> ImageFile:
     unknown = header.incompatible & ~(
         qcow2.DIRTY | qcow2.CORRUPT | qcow2.DATA_FILE | qcow2.COMPRESSION | qcow2.EXTENDED_L2
     )
-    references = ["it has a backing file"] if header.backing else []
+    references = [f"it has a backing file, {_backing(pread)}"] if header.backing else []
     if header.incompatible & qcow2.DATA_FILE:
         references.append("it keeps its data in another file")
     found = replace(
@@ -215,6 +222,12 @@ def _qcow2(found: ImageFile, pread: Callable[[int, int], bytes]) -> ImageFile:
         encrypted=header.encryption != 0,
     )
     return found if found.refused else replace(found, damaged=qcow2.outside(header, pread, found.size))
+
+
+def _backing(pread: Callable[[int, int], bytes]) -> str:
+    """The name of the other file, as it stands in the image: nobody opens it."""
+    place, size = struct.unpack(">QI", pread(8, 12))
+    return escape(pread(place, min(size, 1023)).decode("utf-8", "replace")) or "whose name cannot be read"
 
 
 def _vhd(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple[str, ...]]:

@@ -53,7 +53,7 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
             from factory import image_file
 
             file = image_file.look(path)
-            raise failure(f"{name} is {file.described}, no disk image", hint=file.instead, code="image.not-a-disk")
+            raise failure(f"{name} is {file.described}, no disk image", command=file.instead, code="image.not-a-disk")
         kind = {"iso": "an ISO image", "luks": "an encrypted disk"}.get(found.NAME if found else "", "no disk image")
         raise failure(
             f"{name} is {kind}",

@@ -257,7 +257,7 @@ def prove(group: list[Case], folder: Path) -> None:
 
 # What the system, the boot or logins depend on: taking it away mends nothing.
 NEEDED = re.compile(
-    r"image$|.*/grub\.cfg$|.*/extlinux\.conf$|/boot/.*|/etc/(cloud/cloud\.cfg|hosts|fstab|passwd|shadow|group|sudoers|"
+    r"image$|.*/grub\.cfg$|.*/extlinux\.conf$|/boot/(loader/|vmlinuz|initr).*|/etc/(cloud/cloud\.cfg|hosts|fstab|passwd|shadow|group|sudoers|"
     r"default/grub|ssh/sshd_config|NetworkManager/NetworkManager\.conf|network/interfaces|sysconfig/network)$"
 )
 

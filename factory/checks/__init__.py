@@ -131,6 +131,11 @@ class Looked:
         return self.file.instead
 
     @property
+    def no_header(self) -> str:
+        """Why there is no header of a qcow2 to judge."""
+        return "its qcow2 header cannot be read" if self.file.format == "qcow2" else "it is no qcow2 image"
+
+    @property
     def instead(self) -> str:
         """What to do where nothing, or not all, can be looked at."""
         return self.no_disk or WHOLE_AGAIN

@@ -14,8 +14,8 @@ AGAIN = "Copy the image again from where it is whole (compare sha256sum IMAGE), 
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    if not looked.file.is_disk:
-        raise NotApplicable("what it says of itself is refused, so nothing follows it")
+    if looked.no_disk:
+        raise NotApplicable("qemu-img looks at no file that is refused, or that is no disk image")
     if looked.file.format not in CHECKED:
         raise NotApplicable(f"{looked.file.format} has no structure to check")
     try:

@@ -11,7 +11,7 @@ from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     header = looked.file.qcow2
     if header is None:
-        raise NotApplicable("it is no qcow2 image")
+        raise NotApplicable(looked.no_header)
     for bit, what in (
         (qcow2.DIRTY, "it is marked dirty: whatever wrote it did not end properly"),
         (qcow2.CORRUPT, "it is marked as corrupt"),

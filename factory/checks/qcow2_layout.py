@@ -12,7 +12,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     """*compression*: a list of zlib and zstd."""
     header = looked.file.qcow2
     if header is None:
-        raise NotApplicable("it is no qcow2 image")
+        raise NotApplicable(looked.no_header)
     compression = "zstd" if header.compression == qcow2.ZSTD else "zlib"
     for wrong, what in (
         (header.version != 3, "its version is compat=0.10, not 1.1"),

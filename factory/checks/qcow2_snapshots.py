@@ -10,6 +10,6 @@ from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     header = looked.file.qcow2
     if header is None:
-        raise NotApplicable("it is no qcow2 image")
+        raise NotApplicable(looked.no_header)
     if header.snapshots:
         yield Problem("image", f"it holds {header.snapshots} internal snapshots")

@@ -63,5 +63,6 @@ def test(
         raise ImageRefused(
             f"{len(outcome.failed)} of {len(outcome.findings)} findings refuse {image.name}",
             cause=bad.line,
+            hint="" if logs else "'--logs DIR' keeps the consoles of the boots",
             command=bad.fix,
         )

@@ -191,9 +191,12 @@ class Tree:
     def _inventory(self) -> str:
         if not self._partitions:
             return "no partitions"
-        return "; ".join(f"partition {part.number}: {self._holding(part)}" for part in self._partitions)
+        places = [(f"partition {part.number}" if part.number else "the whole disk", part) for part in self._partitions]
+        return "; ".join(f"{place}: {self._holding(part)}" for place, part in places)
 
     def _holding(self, part: Partition) -> str:
         volume = self._volumes.get(part.number)
-        kind = part.filesystem.kind if part.filesystem else "unknown"
-        return f"{kind}, {volume}" if isinstance(volume, VolumeError) else kind
+        kind = part.filesystem.kind if part.filesystem else "nothing that is known"
+        if isinstance(volume, VolumeError):
+            return f"{kind}, {volume}"
+        return f"{kind}, which has no /etc/os-release" if volume is not None and kind != "vfat" else kind
