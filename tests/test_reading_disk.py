@@ -9,7 +9,7 @@ import pytest
 from factory.inspection import Unreadable
 from factory.partitions import FileSystem, Partition
 from factory.reading import devices, fstab, initramfs, kernels, packages
-from factory.reading.grub import Place
+from factory.reading.grub_menu import Place
 from tests.boot_files import VIRTIO, apk, bzimage, cpio, dpkg, packed, rpm_ndb, rpm_sqlite
 from tests.boot_files import initramfs as made
 from tests.guest_tree import Content, Tree, folder, link, plant

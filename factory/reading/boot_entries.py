@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from factory.inspection import Absent, Unreadable
 from factory.reading import bls, extlinux, grub
-from factory.reading.grub import Missing, Place, shown
+from factory.reading.grub_menu import Entry, Menu, Missing, Place, environment_block, shown
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -99,7 +99,7 @@ def environment(image: Image) -> dict[str, dict[str, str]]:
     environments = {}
     for place in _existing(image, (f"{path.rpartition('/')[0]}/grubenv" for path in _GRUB)):
         content = image.read(place.path, partition=place.partition, limit=grub.LIMIT)
-        environments[shown(image, place)] = grub.environment_block(content)
+        environments[shown(image, place)] = environment_block(content)
     return environments
 
 
@@ -119,7 +119,7 @@ class _Found:
             self._timeouts,
         )
 
-    def add_grub(self, menu: grub.Menu) -> None:
+    def add_grub(self, menu: Menu) -> None:
         self.files += menu.files
         self._missing += menu.missing
         default = menu.variables.get("default", "") or "0"
@@ -198,7 +198,7 @@ class _Found:
             self.files.append(shown(self._image, Place(partition, each.path)))
             self._add(self._of_bls(each, "systemd-boot"), default=each in chosen)
 
-    def _of_grub(self, entry: grub.Entry) -> BootEntry:
+    def _of_grub(self, entry: Entry) -> BootEntry:
         assert entry.kernel is not None
         kernel, initrds = self._file(entry.kernel), tuple(map(self._file, entry.initrds))
         name = entry.id or entry.title
@@ -232,7 +232,7 @@ class _Found:
         default = default or (known is not None and known.default)
         self._entries[key] = BootEntry(**{**vars(entry), "default": default})
 
-    def _origin(self, menu: grub.Menu, default: str) -> str:
+    def _origin(self, menu: Menu, default: str) -> str:
         """The file that names the default entry: grubenv when it does, else the configuration."""
         for path, variables in environment(self._image).items():
             if default in (variables.get("saved_entry"), variables.get("next_entry")):

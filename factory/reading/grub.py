@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factory.inspection import Absent, Unreadable
-from factory.reading.grub_script import Command, Conditional, Loop, ScriptError, Statement, Word, parse
+from factory.reading.grub_disks import GrubDisks
+from factory.reading.grub_menu import Entry, Menu, Missing, Place, environment_block, shown
+from factory.reading.grub_script import Command, Conditional, Loop, ScriptError, Statement, Word, options_of, parse
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -23,59 +25,9 @@ CALLS = 20  # functions in functions
 FILES = 32  # configurations that include one another
 LIMIT = 1 << 20  # bytes of one
 
-_DEVICE = re.compile(r"\(?(?:partition:(\d+)|hd0,(?:gpt|msdos)?(\d+)|hd0)\)?")
 _FAILS = frozenset(("hwmatch", "keystatus", "cpuid", "false", "loadbios", "password", "authenticate"))
 _LINUX = ("linux", "linux16", "linuxefi", "multiboot", "multiboot2", "xen_hypervisor")
 _INITRD = ("initrd", "initrd16", "initrdefi")
-_INTEGERS = {"-eq": int.__eq__, "-ne": int.__ne__, "-lt": int.__lt__, "-le": int.__le__, "-gt": int.__gt__,
-             "-ge": int.__ge__}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Place:
-    """A file as a boot loader finds it: a *path* on a *partition*, whose number is None when it could not be told."""
-
-    partition: int | None
-    path: str
-
-
-@dataclass
-class Entry:
-    """A menu entry after it was run: *number* is ``0`` or ``1>2``; *line* is that of its command line.
-
-    *protected*: it asks for a password.
-    """
-
-    path: str
-    line: int
-    title: str
-    id: str
-    number: str
-    kernel: Place | None = None
-    arguments: tuple[str, ...] = ()
-    initrds: tuple[Place, ...] = ()
-    protected: bool = False
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Something that a configuration refers to and that is not on this disk."""
-
-    path: str
-    line: int
-    what: str
-
-
-@dataclass
-class Menu:
-    """What running a configuration gave. *variables* are as they are when the menu is shown."""
-
-    platform: str
-    entries: list[Entry] = field(default_factory=list)
-    missing: list[Missing] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    bls: list[Place] = field(default_factory=list)  # folders of entries that "blscfg" shows
 
 
 def run(image: Image, start: Place, platform: str) -> Menu:
@@ -92,16 +44,6 @@ def run(image: Image, start: Place, platform: str) -> Menu:
     grub.file(start)
     grub.choose()
     return grub.menu
-
-
-def environment_block(content: bytes) -> dict[str, str]:
-    """The variables in a grubenv file."""
-    found = {}
-    for line in content.decode("utf-8", "replace").splitlines():
-        name, separator, value = line.partition("=")
-        if separator and not line.startswith("#"):
-            found[name] = re.sub(r"\\(.)", r"\1", value)
-    return found
 
 
 @dataclass
@@ -125,8 +67,7 @@ class _Grub:
         self._choices: list[_Choice] = []
         self._entry: Entry | None = None
         self._path = ""
-        self._uuids = {p.filesystem.uuid.lower(): p.number for p in image.partitions() if p.filesystem}
-        self._labels = {p.filesystem.label: p.number for p in image.partitions() if p.filesystem}
+        self._disks = GrubDisks(image)
         self.menu = Menu(platform)
         self.variables: dict[str, str] = {
             "grub_platform": platform,
@@ -171,7 +112,7 @@ class _Grub:
             choice = left.pop(0)
             self.variables = dict(self.menu.variables)
             self._path, self._choices = choice.path, []
-            options, arguments = _options(choice.words[1:])
+            options, arguments = options_of(choice.words[1:])
             if choice.kind == "submenu":
                 self._guarded(choice.command.body or ())
                 for index, below in enumerate(self._choices):
@@ -246,7 +187,7 @@ class _Grub:
         if name == "!":
             return not self._command(Command(command.line, command.words[1:]))
         if name in ("[", "test"):
-            return self._test(arguments[:-1] if name == "[" else arguments)
+            return self._disks.test(arguments[:-1] if name == "[" else arguments, self.variables.get("root", ""))
         if name in _FAILS:
             return False
         return self._known(name, arguments, command.line)
@@ -292,18 +233,11 @@ class _Grub:
                 entry.initrds = (*entry.initrds, self.place(arguments[0]))
 
     def place(self, written: str) -> Place:
-        """Which file *written* is, such as ``/vmlinuz`` or ``(hd0,gpt2)/vmlinuz``."""
-        device, path = self.variables.get("root", ""), written
-        if written.startswith("("):
-            device, _, path = written[1:].partition(")")
-        match = _DEVICE.fullmatch(device)
-        number = int(match[1] or match[2] or 0) if match else None
-        if number is not None and number not in {part.number for part in self._image.partitions()}:
-            number = None
-        return Place(number, "/" + path.lstrip("/"))
+        """Which file *written* is, where ``root`` is what it is now."""
+        return self._disks.place(written, self.variables.get("root", ""))
 
     def _search(self, name: str, arguments: list[str], line: int) -> bool:
-        options, words = _options(
+        options, words = options_of(
             arguments, values=("hint", "hint-bios", "hint-efi", "hint-baremetal", "hint-ieee1275")
         )
         kind = {"fs_uuid": "fs-uuid", "file": "file", "fs_label": "label"}.get(name.partition(".")[2], "")
@@ -313,21 +247,7 @@ class _Grub:
         kind = kind or next((each for each in ("fs-uuid", "label", "file", "u", "l", "f") if each in options), "file")
         variable = variable or "root"
         wanted = words[0] if words else ""
-        found: int | None = None
-        if kind in ("fs-uuid", "u"):
-            found = self._uuids.get(wanted.lower())
-        elif kind in ("label", "l"):
-            found = self._labels.get(wanted)
-        else:
-            for part in self._image.partitions():
-                if part.filesystem and part.number not in self._image.unreadable_partitions:
-                    try:
-                        there = self._image.exists("/" + wanted.lstrip("/"), partition=part.number)
-                    except Unreadable:
-                        continue  # swap and the like hold no files
-                    if there:
-                        found = part.number
-                        break
+        found = self._disks.search(kind, wanted)
         if found is None:
             if wanted and self._image.partitions():
                 self.menu.missing.append(Missing(self._path, line, f"{name} {' '.join(arguments)}"))
@@ -336,7 +256,7 @@ class _Grub:
         return True
 
     def _load_env(self, arguments: list[str]) -> bool:
-        options, words = _options(arguments, values=("f", "file"))
+        options, words = options_of(arguments, values=("f", "file"))
         named = options.get("f") or options.get("file") or f"{self.variables.get('prefix', '')}/grubenv"
         place = self.place(named)
         try:
@@ -354,41 +274,6 @@ class _Grub:
             return
         # Without a partition of its own, /boot is a folder of the one that GRUB calls boot.
         self.menu.bls += [self.place(f"({device}){folder}") for folder in ("/loader/entries", "/boot/loader/entries")]
-
-    def _test(self, arguments: list[str]) -> bool:
-        if "-o" in arguments:
-            at = arguments.index("-o")
-            return self._test(arguments[:at]) or self._test(arguments[at + 1 :])
-        if "-a" in arguments:
-            at = arguments.index("-a")
-            return self._test(arguments[:at]) and self._test(arguments[at + 1 :])
-        if arguments[:1] == ["!"]:
-            return not self._test(arguments[1:])
-        if len(arguments) == 1:
-            return bool(arguments[0])
-        if len(arguments) == 2:
-            option, value = arguments
-            if option in ("-z", "-n"):
-                return bool(value) == (option == "-n")
-            return option in ("-e", "-f", "-s", "-d") and self._file_test(option, value)
-        if len(arguments) == 3:
-            left, operator, right = arguments
-            if operator in ("=", "==", "!="):
-                return (left == right) == (operator != "!=")
-            if operator in _INTEGERS:
-                try:
-                    return bool(_INTEGERS[operator](int(left or 0), int(right or 0)))
-                except ValueError:
-                    return False
-            return {"<": left < right, ">": left > right}.get(operator, False)
-        return False
-
-    def _file_test(self, option: str, value: str) -> bool:
-        place = self.place(value)
-        found = self._image.stat(place.path, follow=True, partition=place.partition)
-        if found is None:
-            return False
-        return {"-d": found.kind == "dir", "-f": found.kind == "file", "-s": found.size > 0}.get(option, True)
 
     def _expand(self, words: Sequence[Word]) -> list[str]:
         expanded: list[str] = []
@@ -412,32 +297,3 @@ class _Grub:
             if there:
                 expanded += fields
         return expanded
-
-
-def shown(image: Image, place: Place) -> str:
-    """The path of a file in the running guest, or on its partition when that is mounted nowhere."""
-    if place.partition is None:
-        return place.path
-    for mounted, top in sorted(image.tops().items(), key=lambda each: (-len(each[1].path or ""), each[0])):
-        if top.partition == place.partition and top.path is not None and f"{place.path}/".startswith(f"{top.path}/"):
-            return mounted.rstrip("/") + place.path.removeprefix(top.path)
-    return f"(partition {place.partition}){place.path}"
-
-
-def _options(
-    words: Sequence[str], values: Sequence[str] = ("class", "id", "users", "hotkey", "source")
-) -> tuple[dict[str, str], list[str]]:
-    """Options by name, and the other words. Those in *values* take the next word unless they hold a ``=``."""
-    options: dict[str, str] = {}
-    others: list[str] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        match = re.fullmatch(r"--?([A-Za-z][\w-]*)(?:=(.*))?", word)
-        if not match:
-            others.append(word)
-        elif match[2] is None and match[1] in values and left:
-            options[match[1]] = left.pop(0)
-        else:
-            options[match[1]] = match[2] or ""
-    return options, others

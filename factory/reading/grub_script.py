@@ -7,6 +7,7 @@ image that may be hostile: ScriptError is raised for what is nested too deeply o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 DEPTH = 40  # blocks in blocks
@@ -271,3 +272,22 @@ class _Parser:
                 branches.append(((), self.statements(depth + 1)))
                 self._expect("fi")
             return Conditional(tuple(branches))
+
+
+def options_of(
+    words: Sequence[str], values: Sequence[str] = ("class", "id", "users", "hotkey", "source")
+) -> tuple[dict[str, str], list[str]]:
+    """Options by name, and the other words. Those in *values* take the next word unless they hold a ``=``."""
+    options: dict[str, str] = {}
+    others: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        match = re.fullmatch(r"--?([A-Za-z][\w-]*)(?:=(.*))?", word)
+        if not match:
+            others.append(word)
+        elif match[2] is None and match[1] in values and left:
+            options[match[1]] = left.pop(0)
+        else:
+            options[match[1]] = match[2] or ""
+    return options, others

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from factory import compressed
 from factory.inspection import Unreadable
-from factory.reading.grub import Place, shown
+from factory.reading.grub_menu import Place, shown
 
 if TYPE_CHECKING:
     from factory.inspection import Image

@@ -12,7 +12,7 @@ from factory.inspection import Absent
 from factory.leftovers import text
 from factory.reading import boot_entries
 from factory.reading.boot_entries import BootFile
-from factory.reading.grub import Place, shown
+from factory.reading.grub_menu import Place, shown
 from factory.reading.initramfs import module_name
 
 if TYPE_CHECKING:
