@@ -79,7 +79,8 @@ class Tree(Image):
         self.read_paths: list[str] = []
         self._lock = threading.Lock()
         self._roots = {None: root, 1: root} | {int(number[1:]): path for number, path in others.items()}
-        from factory.partitions import FileSystem, Partition
+        from factory.filesystem import FileSystem
+        from factory.partitions import Partition
 
         parts = [Partition(1, 0, 0, "", "", "", FileSystem("ext4"))]
         parts += [

@@ -10,6 +10,7 @@ import pytest
 
 from factory import ext4, partitions
 from factory.errors import BuildError, UsageError
+from factory.filesystem import FileSystem
 from tests import images
 
 pytestmark = pytest.mark.real
@@ -145,7 +146,7 @@ def test_the_partition_is_found(tmp_path: Path) -> None:
     found = {part.number: part for part in table.partitions}
     assert sorted(found) == [1, 14, 15]
     assert found[14].filesystem is None
-    assert found[15].filesystem == partitions.FileSystem("vfat", "ESP", "1A2B-3C4D", clean=True)
+    assert found[15].filesystem == FileSystem("vfat", "ESP", "1A2B-3C4D", clean=True)
     root = found[1].filesystem
     assert root is not None
     assert (root.kind, root.label, root.clean, found[1].name) == ("ext4", "root", True, "root")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factory.filesystem import FileSystem
 from factory.inspection import Unreadable
 from factory.inspection.answers import Top
-from factory.partitions import FileSystem, Partition
+from factory.partitions import Partition
 from factory.reading import boot_entries, grub_script
 from factory.reading.boot_entries import BootEntries, BootEntry
 from tests.guest_tree import Content, Tree, folder, link, plant

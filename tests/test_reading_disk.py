@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from factory.filesystem import FileSystem
 from factory.inspection import Unreadable
-from factory.partitions import FileSystem, Partition
+from factory.partitions import Partition
 from factory.reading import devices, fstab, initramfs, kernels, packages
 from factory.reading.grub_menu import Place
 from tests.boot_files import VIRTIO, apk, bzimage, cpio, dpkg, packed, rpm_ndb, rpm_sqlite

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from factory.partitions import FileSystem, Partition
+from factory.filesystem import FileSystem
+from factory.partitions import Partition
 
 
 @dataclass(frozen=True, slots=True)

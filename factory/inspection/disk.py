@@ -20,9 +20,10 @@ from dfvfs.resolver import context, resolver
 from dfvfs.resolver_helpers import manager, os_resolver_helper
 from dfvfs.vfs import tsk_file_system
 
+from factory.filesystem import FileSystem, identify
 from factory.inspection.btrfs import Btrfs
 from factory.inspection.filesystems import Ext, Fat, Volume, VolumeError, Xfs, translated
-from factory.partitions import FileSystem, Partition, identify, reader
+from factory.partitions import Partition, reader
 from factory.qcow2 import Qcow2, Qcow2Error
 
 _EXT_INCOMPAT = (
