@@ -79,8 +79,8 @@ class Image:
         finally:
             os.close(descriptor)
         try:
-            self._begin()
-            self._facts = self._ask({"do": "open"}, lambda answer, _: facts(answer))
+            self._begin({"do": "open"})
+            self._facts = self._exchanged({"do": "open"}, lambda answer, _: facts(answer), sent=True)
         except BaseException:
             self.close()
             raise
@@ -282,11 +282,16 @@ class Image:
         request = {"do": "read", "path": path, "offset": offset, "size": size, "partition": partition}
         return self._ask(request, lambda answer, content: (int(answer["size"]), content))
 
-    def _begin(self) -> None:
-        """Wait for the child's first word. Raises HostError when it lacks libraries, Unreadable when it has none."""
-        assert self._child.stdout is not None
+    def _begin(self, request: dict[str, Any]) -> None:
+        """Send the first *request* and wait for the child's first word, which it says before it has read anything.
+
+        Raises HostError when it lacks libraries, Unreadable when it says nothing.
+        """
+        assert self._child.stdin is not None and self._child.stdout is not None
+        deadline = time.monotonic() + START
         try:
-            word, _ = receive(self._child.stdout.fileno(), time.monotonic() + START)
+            send(self._child.stdin.fileno(), request, deadline=deadline)
+            word, _ = receive(self._child.stdout.fileno(), deadline)
         except (WireError, EOFError) as error:
             self._broken = self._ending(str(error) or "it ended")
             raise Unreadable(f"{self.path} cannot be read", cause=self._broken) from None
@@ -295,13 +300,19 @@ class Image:
 
     def _ask(self, request: dict[str, Any], understood: Callable[[dict[str, Any], bytes], T]) -> T:
         """What *understood* makes of the child's answer. Raises Absent and Unreadable."""
+        return self._exchanged(request, understood)
+
+    def _exchanged(
+        self, request: dict[str, Any], understood: Callable[[dict[str, Any], bytes], T], *, sent: bool = False
+    ) -> T:
         with self._lock:
             if self._broken:
                 raise Unreadable(f"{self.path} cannot be read any more", cause=self._broken)
             deadline = time.monotonic() + self._timeout
             assert self._child.stdin is not None and self._child.stdout is not None
             try:
-                send(self._child.stdin.fileno(), request, deadline=deadline)
+                if not sent:
+                    send(self._child.stdin.fileno(), request, deadline=deadline)
                 answer, content = receive(self._child.stdout.fileno(), deadline)
                 if "error" not in answer:
                     return understood(answer, content)
