@@ -97,7 +97,7 @@ def test_a_manifest_is_valid_by_its_own_schema(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(data)
     assert data["schema"] == 1 and data["architecture"] == "x86_64"
     assert data["started"] == "2026-05-01T12:00:00Z" and data["base"]["digest"] == SHA
-    assert data["findings"] == {"pass": 2, "warn": 1, "fail": 0, "skip": 0}
+    assert data["findings"] == {"pass": 2, "warn": 1, "info": 0, "fail": 0, "skip": 0}
     assert data["recipe"]["version"] == "1.10"
     assert (tmp_path / "manifest.json").read_bytes().endswith(b"}\n")
     assert read_manifest(tmp_path) == manifest()
