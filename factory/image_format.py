@@ -48,6 +48,8 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
         ) from None
     except OSError as error:
         raise UsageError(f"{name} cannot be read", cause=str(error), code="usage.no-such-file") from error
+    except AttributeError:  # of oslo.utils: it takes a text for the descriptor of a VMDK, and stumbles over it
+        found = None
     if found is None or found.NAME not in DISKS:
         if issubclass(failure, ImageRefused):
             from factory import image_file

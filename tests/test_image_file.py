@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from factory import image_file, partitions, qcow2
+from factory import image_file, image_format, partitions, qcow2
+from factory.errors import UsageError
 from tests.images import call, needs
 
 FORMATS = ("qcow2", "vmdk", "vdi", "vpc", "vhdx")
@@ -24,6 +25,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     for name in FORMATS:
         call("qemu-img", "convert", "-f", "raw", "-O", name, folder / "raw", folder / name)
     return {name: (folder / name).read_bytes() for name in ("raw", *FORMATS)}
+
+
+@pytest.mark.parametrize("text", [b"# A text\n" * 500, "# Größe\n".encode() * 500, b"x" * 5000, b"short", b""])
+def test_a_text_is_no_disk_image(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "notes.txt").write_bytes(text)
+    with pytest.raises(UsageError, match="no disk image") as caught:
+        image_format.detect(tmp_path / "notes.txt", failure=UsageError)
+    assert caught.value.code == "image.not-a-disk"
 
 
 @pytest.mark.real

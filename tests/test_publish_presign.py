@@ -217,7 +217,7 @@ def test_presign_of_what_is_no_image_says_so(
     own_places(tmp_path, monkeypatch)
     factory = inside(capsys, monkeypatch)
     text = tmp_path / "notes.txt"
-    text.write_text("not a disk")
+    text.write_text("# not a disk\n" * 500)
     inside_another = tmp_path / "overlay.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / "base.qcow2"), "1M"], check=True)
     subprocess.run(

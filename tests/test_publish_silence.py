@@ -82,9 +82,16 @@ def test_a_dead_store_is_told_at_once_and_given_up_in_time(
     assert done.returncode == 6 and time.monotonic() - began < 5
     lines = done.stderr.splitlines()
     waits = [line for line in lines if f"Waiting for {dead}" in line]
-    assert len(waits) >= 2 and "Connection refused" in waits[0] and re.search(r"[12] s more at most", waits[0])
-    assert lines[-1].startswith(f"error: the object storage {dead} cannot be reached, tried for ")
+    assert len(waits) >= 2 and ": Failed to establish a new connection: [Errno 111] Connection refused" in waits[0]
+    assert "Connection(" not in done.stderr and re.search(r"[12] s more at most", waits[0])
+    assert re.match(rf"error: the object storage {dead} cannot be reached(, tried for [12] s)?\. Failed", lines[-1])
     assert "FACTORY_S3_ENDPOINT" in lines[-1] and lines[-1].endswith("[publish.unreachable]")
+
+
+def test_a_life_that_is_too_short_is_told_before_anybody_is_asked(factory: FACTORY, silent: str, image: Path) -> None:
+    done = factory("presign", image, "--target", "mgc", "--expires", "2h")
+    assert done.returncode == 6
+    assert "the URL would live 2 h" in done.stderr and "store" not in done.stderr
 
 
 def test_a_store_that_does_not_answer_is_told_and_given_up_in_time(

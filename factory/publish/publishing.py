@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from factory import files, settings
-from factory.errors import PublishError, UsageError
+from factory.errors import UsageError
 from factory.manifest import MANIFEST, PublicationEntry, read_manifest
 from factory.manifest import write as write_manifest
 from factory.publish import (
@@ -90,13 +90,7 @@ def _look_at_all(
     # A file of another format is for the rules to refuse.
     preparation = prepare(replace(artefact, format="qcow2"), way.target, wishes, console)
     address = address_of(way, artefact, without_bucket=without_bucket)
-    if life < way.least_life:
-        raise PublishError(
-            f"the URL would live {life / 3600:.4g} h; target {way.target} demands {way.least_life / 3600:.4g} h",
-            cause="The limit is what was asked for",
-            hint="Ask for a longer life with --expires",
-            code="publish.url-life",
-        )
+    signing.require_life(life, way)
     preparation.check_place(address)
 
 

@@ -313,8 +313,9 @@ def _age(begun: Any, date: str) -> timedelta:
 
 
 def _words(error: Exception) -> str:
-    """The last words of an error that others were wrapped around, without addresses in memory and queries of URLs."""
-    return re.sub(r"\?\S+", "", str(error).rpartition(">: ")[2]).strip() or type(error).__name__
+    """The last words of an error that others were wrapped around, without objects of Python and queries of URLs."""
+    text = re.sub(r"^\w+\(host=[^)]*\): ", "", str(error).rpartition(">: ")[2])
+    return re.sub(r"\?\S+", "", text).strip() or type(error).__name__
 
 
 def _base64(digest: bytes) -> str:

@@ -14,6 +14,7 @@ from factory.publish.store import PROMPT, open_store
 
 if TYPE_CHECKING:
     from factory.console import Console
+    from factory.publish.transport import Transport
 
 LIFE = 24 * 3600  # seconds, unless asked
 
@@ -21,6 +22,7 @@ LIFE = 24 * 3600  # seconds, unless asked
 def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, head: bool = False) -> PresignedUrl:
     """A new URL for *artefact*, which is in the store of *target* already. Raises PublishError."""
     way = transport.load(target)
+    require_life(seconds, way)
     store = open_store(way, console, patience=PROMPT)
     if not artefact.sha256:
         with console.stage("digest") as stage:
@@ -37,6 +39,17 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
         )
     with console.stage("sign"):
         return signed(store, stored, artefact, seconds, method="HEAD" if head else "GET")
+
+
+def require_life(seconds: int, way: Transport) -> None:
+    """Raise PublishError when a URL of *seconds* would not live as long as the target demands."""
+    if seconds < way.least_life:
+        raise PublishError(
+            f"the URL would live {seconds / 3600:.4g} h; target {way.target} demands {way.least_life / 3600:.4g} h",
+            cause="The limit is what was asked for",
+            hint="Ask for a longer life with --expires",
+            code="publish.url-life",
+        )
 
 
 def signed(
