@@ -146,13 +146,13 @@ def test_the_device_of_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_cache_with_a_damaged_entry(tmp_path: Path) -> None:
-    assert next(doctor._cache()).found == "none yet"
+    assert next(doctor._cache_entries()).found == "none yet"
     (tmp_path / "x").write_text("content")
     entry = cache.Cache().put("base", "debian-12-0", tmp_path / "x", {})
-    assert next(doctor._cache()).state == "ok"
+    assert next(doctor._cache_entries()).state == "ok"
     entry.path.chmod(0o600)
     entry.path.write_text("less")
-    found = next(doctor._cache())
+    found = next(doctor._cache_entries())
     assert found.state == "warn" and "debian-12-0" in found.found
 
 
@@ -160,7 +160,7 @@ def test_a_cache_over_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "x").write_text("content")
     cache.Cache().put("base", "debian-12-0", tmp_path / "x", {})
     monkeypatch.setenv("FACTORY_CACHE_LIMIT", "1B")
-    assert "over the limit" in next(doctor._cache()).found
+    assert "over the limit" in next(doctor._cache_entries()).found
 
 
 def test_what_dead_runs_left_is_told_and_what_is_kept(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_each_setting_is_shown_with_its_origin_or_what_it_is_for(monkeypatch: py
 def test_a_bucket_that_publishing_needs_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MGC_OBJ_KEY_ID", raising=False)
     monkeypatch.setenv("FACTORY_S3_REGION", "br-se1")
-    found = row(list(services.store()), "object storage")
+    found = row(list(services.object_storage()), "object storage")
     assert found.state == "warn" and "FACTORY_S3_REGION is set, but no bucket" in found.found
 
 
@@ -297,20 +297,20 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_bucket_that_can_be_written_and_one_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import object_store
 
-    (unset,) = services.store()
+    (unset,) = services.object_storage()
     assert unset.state == "ok" and "not set up" in unset.found
     with object_store.running(tmp_path / "store") as store:
         object_store.lead_to(store, monkeypatch)
-        (found,) = services.store()
+        (found,) = services.object_storage()
         assert found.state == "ok" and "can be written" in found.found
         pending = store.client().list_multipart_uploads(Bucket=object_store.BUCKET)
         assert not pending.get("Uploads") and not store.client().list_objects_v2(Bucket=object_store.BUCKET)["KeyCount"]
         monkeypatch.setenv("FACTORY_S3_BUCKET", "nobodys")
-        (found,) = guarded(services.store)
-        assert found.state == "fail" and "nobodys" in found.found + found.fix
+        (found,) = guarded(services.object_storage)
+        assert (found.state, found.what) == ("fail", "object storage") and "nobodys" in found.found + found.fix
         monkeypatch.setenv("FACTORY_S3_BUCKET", object_store.BUCKET)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong" * 8)
-        (found,) = guarded(services.store)
+        (found,) = guarded(services.object_storage)
         assert found.state == "fail" and "wrongwrong" not in str(found)
 
 

@@ -37,7 +37,8 @@ def examine() -> list[Check]:
     with ThreadPoolExecutor(1) as pool:  # they wait for answers, while this host is looked at
         answers = pool.submit(services.examine)
         for examination in (
-            _programs, _accelerator, _kvm, _libvirt, _firmware, _name_spaces, _places, _memory, _cache, _left
+            _programs, _accelerator, _kvm, _libvirt, _firmware, _user_name_spaces,
+            _places, _memory, _cache_entries, _left,
         ):  # fmt: skip
             checks += guarded(examination)
         checks += answers.result()
@@ -96,7 +97,7 @@ def _group(number: int) -> str:
         return str(number)
 
 
-def _name_spaces() -> Iterator[Check]:
+def _user_name_spaces() -> Iterator[Check]:
     """An ordinary user builds a base as root of a user name space."""
     if os.geteuid() == 0:
         return
@@ -110,7 +111,7 @@ def _name_spaces() -> Iterator[Check]:
     yield Check("ok", "user name spaces", "usable: bases can be built")
 
 
-def _cache() -> Iterator[Check]:
+def _cache_entries() -> Iterator[Check]:
     from factory import cache
     from factory.units import format_size
 
@@ -180,16 +181,16 @@ def _firmware() -> Iterator[Check]:
 
 
 def _places() -> Iterator[Check]:
-    for name, place in (
-        ("cache", settings.cache_dir()),
-        ("state", settings.state_dir()),
-        ("output", Path("out").absolute()),
+    for name, place, setting in (
+        ("cache", settings.cache_dir(), "FACTORY_CACHE"),
+        ("state", settings.state_dir(), "FACTORY_STATE"),
+        ("output", Path("out").absolute(), "--output"),
     ):
         existing = next(parent for parent in (place, *place.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         if not os.access(existing, os.W_OK):
             yield Check(
-                "fail", name, f"{place} cannot be written", "Change its owner, or set FACTORY_CACHE and FACTORY_STATE"
+                "fail", name, f"{place} cannot be written", f"Change its owner, or name another folder with {setting}"
             )
         elif free < SPACE:
             yield Check(

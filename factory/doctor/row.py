@@ -23,7 +23,7 @@ class Check:
 def guarded(examination: Callable[[], Iterator[Check]], *, name: str = "") -> list[Check]:
     """The rows of *examination*; one that raises ends with a failed row that says so."""
     checks: list[Check] = []
-    name = name or getattr(examination, "__name__", "").strip("_")
+    name = name or getattr(examination, "__name__", "").strip("_").replace("_", " ")
     try:
         checks.extend(examination())
     except FactoryError as error:

@@ -35,7 +35,7 @@ METADATA = ("169.254.169.254", 80)
 def examine() -> list[Check]:
     """Every row, in a fixed order."""
     with ThreadPoolExecutor() as pool:
-        return [check for checks in pool.map(guarded, (archive, metadata, store, clouds)) for check in checks]
+        return [check for checks in pool.map(guarded, (archive, metadata, object_storage, clouds)) for check in checks]
 
 
 def archive() -> Iterator[Check]:
@@ -101,7 +101,7 @@ def metadata() -> Iterator[Check]:
     )
 
 
-def store() -> Iterator[Check]:
+def object_storage() -> Iterator[Check]:
     """Whether the bucket can be written to, by an upload that is aborted before it holds anything."""
     from factory.console import Console
     from factory.publish.store import open_store
