@@ -9,8 +9,8 @@ import pytest
 
 from factory.processes import mark
 from factory.workspace import Workspace
+from tests.build_places import died, ended
 from tests.command_line import own_places, run
-from tests.test_workspace import died, ended
 
 
 def tree(folder: Path) -> dict[Path, bytes]:

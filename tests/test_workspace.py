@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -16,48 +13,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from factory import ledger
 from factory.errors import HostError, UsageError
 from factory.files import sum_line, write_sums, write_whole
-from factory.workspace import Workspace, alive, closed_folder, entries, reap
+from factory.workspace import Workspace, closed_folder, entries
+from tests.build_places import ROOT, create, mode, output, python, state
 
-ROOT = Path(__file__).parents[1]
-KEY = "0123456789abcdef"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def create(state: Path, output: Path, recipe: str = "nginx", key: str = KEY) -> Workspace:
-    return Workspace.create(recipe, key, output=output, state=state)
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def python(code: str, *arguments: Path | str, wait: bool = True) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    if wait:
-        process.wait(30)
-    return process
+__all__ = ["output", "state"]
 
 
 # -- a build from start to end ---------------------------------------------------------------------------------------
@@ -185,182 +150,6 @@ def test_a_name_that_is_no_folder_name_is_refused(state: Path, output: Path, nam
     assert not state.exists() and not output.exists()
 
 
-# -- the ledger ------------------------------------------------------------------------------------------------------
-
-DYING = """
-import os, subprocess, sys
-from pathlib import Path
-from factory.workspace import Workspace
-workspace = Workspace.create("nginx", "0123456789", output=Path(sys.argv[2]), state=Path(sys.argv[1]))
-child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL, start_new_session=True)
-workspace.note_child(child.pid)
-workspace.note_port(40022)
-if sys.argv[3] == "logs":
-    (workspace.partial / "build.log").write_text("it went well until")
-if sys.argv[3] == "kept":
-    workspace.keep("--keep always")
-(workspace.partial / "nginx.qcow2").write_text("half")
-(workspace.work / "disk.qcow2").write_text("overlay")
-print(workspace.build_id, child.pid, workspace.work, flush=True)
-sys.stdin.readline()
-"""
-
-
-@contextlib.contextmanager
-def died(state: Path, output: Path, what: str) -> Iterator[tuple[str, int, Path]]:
-    """A build whose process was killed: its id, the process that it left, its working folder."""
-    process = python(DYING, state, output, what, wait=False)
-    assert process.stdout is not None
-    build_id, child, work = process.stdout.readline().split()
-    assert reap(state) == []  # while it lives nothing is touched
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    try:
-        yield build_id, int(child), Path(work)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(child), signal.SIGKILL)
-
-
-def ended(pid: int) -> bool:
-    return ledger.started(pid) is None
-
-
-def test_what_a_dead_build_left_is_reaped(state: Path, output: Path) -> None:
-    with died(state, output, "logs") as (build_id, child, work):
-        assert not ended(child)
-        assert [entry.port for entry in entries(state)] == [40022]
-        done = reap(state)
-        assert ended(child) and not work.exists() and entries(state) == []
-        failed = output / "nginx" / f"{build_id}.failed"
-        assert [path.name for path in failed.iterdir()] == ["build.log"]
-        assert done == [
-            f"ended the left process {child}",
-            f"kept the logs of a build that died, in {failed}",
-            f"removed {work}",
-        ]
-        assert reap(state) == []
-
-
-def test_a_dead_build_without_logs_leaves_nothing(state: Path, output: Path) -> None:
-    with died(state, output, "none"):
-        reap(state)
-        assert list((output / "nginx").iterdir()) == [] and entries(state) == []
-
-
-def test_a_kept_build_stays_until_it_is_asked_for(state: Path, output: Path) -> None:
-    with died(state, output, "kept") as (_, child, work):
-        assert reap(state) == [] and work.exists() and not ended(child)
-        assert len(reap(state, kept=True)) == 3
-        assert not work.exists() and ended(child)
-
-
-def change(state: Path, build_id: str, **changes: Any) -> None:
-    path = ledger.path_of(state, build_id)
-    data = json.loads(path.read_text())
-    for name, value in changes.items():
-        if name in data["owner"]:
-            data["owner"][name] = value
-        else:
-            data[name] = value
-    path.write_text(json.dumps(data))
-
-
-def test_a_later_process_with_the_same_pid_is_left_alone(state: Path, output: Path) -> None:
-    with died(state, output, "none") as (build_id, child, work):
-        change(state, build_id, children=[{"pid": child, "start": 1}, {"pid": 2**22 - 1, "start": 1}])
-        assert not any(line.startswith("ended") for line in reap(state))
-        assert not ended(child) and not work.exists()
-
-
-def test_after_a_reboot_the_pids_mean_nothing(state: Path, output: Path) -> None:
-    with died(state, output, "none") as (build_id, child, work):
-        change(state, build_id, boot_id="another")
-        reap(state)
-        assert not ended(child) and not work.exists()
-
-
-def test_a_build_of_another_host_or_container_counts_as_alive_for_two_days(state: Path, output: Path) -> None:
-    with died(state, output, "none") as (build_id, child, work):
-        change(state, build_id, boot_id="another", host="elsewhere")
-        assert reap(state) == [] and work.exists()
-        change(state, build_id, written=time.time() - 3 * 24 * 3600)
-        reap(state)
-        assert not work.exists() and not ended(child)
-
-
-def test_nothing_outside_its_place_is_removed(state: Path, output: Path, tmp_path: Path) -> None:
-    for folder in ("home", "home.partial"):
-        (tmp_path / folder).mkdir()
-    with died(state, output, "none") as (build_id, *_):
-        change(state, build_id, work=str(tmp_path / "home"), partial=str(tmp_path / "home.partial"))
-        reap(state)
-        assert (tmp_path / "home").is_dir() and (tmp_path / "home.partial").is_dir()
-
-
-def test_an_entry_that_cannot_be_read_is_told_and_goes_when_it_is_old(state: Path, output: Path) -> None:
-    workspace = create(state, output)
-    for text in ("", "{", "[]", '{"build_id": 1}', '{"owner": {"process": 3}}'):
-        path = state / "ledger" / "20260101T000000Z-00000000.json"
-        path.write_text(text)
-        [line] = reap(state)
-        assert "cannot be read" in line
-    os.utime(path, (0, 0))
-    [line] = reap(state)
-    assert line.startswith("removed the unreadable") and not path.exists()
-    assert workspace.work.exists()
-
-
-def test_a_working_folder_without_an_entry_is_removed(state: Path, output: Path) -> None:
-    workspace = create(state, output)
-    left = state / "builds" / "20260101T000000Z-00000000-deadbeef"
-    other = state / "builds" / "not-ours-really"
-    left.mkdir()
-    other.mkdir()
-    assert reap(state) == [f"removed {left}"]
-    assert workspace.work.exists() and other.exists()
-
-
-def test_children_are_noted_from_several_threads(state: Path, output: Path) -> None:
-    workspace = create(state, output)
-    children = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
-    try:
-        threads = [threading.Thread(target=workspace.note_child, args=(child.pid,)) for child in children]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        workspace.forget_child(children[0].pid)
-        [entry] = entries(state)
-        assert {child.pid for child in entry.children} == {child.pid for child in children[1:]}
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-    workspace.note_child(children[0].pid)  # ended already: not noted
-    assert len(workspace.entry.children) == 3
-
-
-def test_who_is_alive() -> None:
-    me = ledger.Owner.me()
-    assert alive(me)
-    with subprocess.Popen(["true"]) as zombie:
-        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        assert ledger.started(zombie.pid) is None
-    assert ledger.started(1) is not None and ledger.started(2**22 + 1) is None
-
-
-def test_a_state_that_others_can_write_is_refused(state: Path, output: Path) -> None:
-    create(state, output).discard()
-    (state / "ledger").chmod(0o777)
-    for act in (lambda: reap(state), lambda: create(state, output)):
-        with pytest.raises(HostError, match="0777") as caught:
-            act()
-        assert caught.value.code == "host.state-unsafe"
-    assert reap(state / "not there") == []
-
-
 # -- a host that refuses ---------------------------------------------------------------------------------------------
 
 
@@ -380,15 +169,15 @@ def denied() -> Iterator[Path]:
 
 
 def test_a_place_that_may_not_be_written_is_named(denied: Path) -> None:
-    for state, output in (
+    for place, results in (
         (denied / "state", denied / "out"),
         (Path(f"/tmp/factory-test-{os.getpid()}"), denied / "out"),
     ):
         try:
             with pytest.raises(HostError, match=r"Permission denied.*another place") as caught:
-                create(state, output)
+                create(place, results)
         finally:
-            shutil.rmtree(state, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
         assert caught.value.code == "host.permission" and str(denied) in str(caught.value)
 
 
