@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from factory import cloud_init, disk, seed
 from factory.errors import BuildError, FactoryError, UsageError
-from factory.hypervisor.machine import Machine, free_port, new_mac, new_uuid
+from factory.hypervisor.fresh import free_port, new_mac, new_uuid
+from factory.hypervisor.machine import Machine
 from factory.layers import Identity, Layer
 from factory.layers.layering import Layering, spec_of
 from factory.login import log_in

@@ -11,7 +11,7 @@ from factory import boot_test, disk, given_file, image_format, inspection, setti
 from factory.errors import FactoryError, ImageRefused
 from factory.findings import Findings
 from factory.hypervisor import accelerator as accelerators
-from factory.hypervisor.machine import Hypervisor
+from factory.hypervisor.hypervisor import Hypervisor
 from factory.workspace import Workspace, reap
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from factory.files import touching
 from factory.findings import Summary, failed
 from factory.finish import finish
 from factory.hypervisor import accelerator
-from factory.hypervisor.machine import Hypervisor
+from factory.hypervisor.hypervisor import Hypervisor
 from factory.layers import Policy, Use
 from factory.layers.keys import layer_keys, step_number
 from factory.publish import BuildPublication, Unpublished

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from factory.bases import Base
     from factory.console import Console
-    from factory.hypervisor.machine import Hypervisor
+    from factory.hypervisor.hypervisor import Hypervisor
     from factory.plan import Plan
     from factory.workspace import Workspace
 

@@ -24,8 +24,10 @@ from factory.errors import FactoryError, MachineError
 from factory.hypervisor import embedded, watcher
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec, domain_xml
+from factory.hypervisor.fresh import free_port, new_mac, new_uuid
+from factory.hypervisor.hypervisor import Hypervisor
 from factory.hypervisor.kept_machine import Login
-from factory.hypervisor.machine import Hypervisor, Machine, Timeouts, free_port, new_mac, new_uuid
+from factory.hypervisor.machine import Machine, Timeouts
 from factory.seed import new_keypair
 from factory.workspace import Workspace
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from factory.guest import Guest
-from factory.hypervisor.machine import free_port
+from factory.hypervisor.fresh import free_port
 from factory.seed import KeyPair, new_keypair
 from tests.guest_tree import ENTER, PROGRAMS
 

@@ -24,7 +24,9 @@ from factory.guest import Guest
 from factory.hypervisor import machine as machines
 from factory.hypervisor.accelerator import choose
 from factory.hypervisor.domain import Disk, MachineSpec, domain_xml
-from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.hypervisor.fresh import free_port, new_mac, new_uuid
+from factory.hypervisor.hypervisor import Hypervisor
+from factory.hypervisor.machine import Machine
 from factory.login import log_in
 from factory.provision.session import FOLDER, Session
 from tests import checkout, secret_watch

@@ -20,7 +20,8 @@ from factory.console import Console
 from factory.errors import BaseError
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import DirectKernel, Disk, MachineSpec
-from factory.hypervisor.machine import Hypervisor, free_port, new_mac, new_uuid
+from factory.hypervisor.fresh import free_port, new_mac, new_uuid
+from factory.hypervisor.hypervisor import Hypervisor
 from factory.run import AS_NAMESPACE_ROOT, run
 
 FORMAT = 5  # part of the cache key: raise it when the same definition gives another image

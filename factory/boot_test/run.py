@@ -19,7 +19,9 @@ from factory.errors import FactoryError, MachineError
 from factory.findings import Finding, failed
 from factory.guest import Guest
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
-from factory.hypervisor.machine import Hypervisor, Machine, free_port, new_mac, new_uuid
+from factory.hypervisor.fresh import free_port, new_mac, new_uuid
+from factory.hypervisor.hypervisor import Hypervisor
+from factory.hypervisor.machine import Machine
 from factory.login import log_in
 from factory.manifest import BootEntry
 

@@ -154,7 +154,7 @@ def _left() -> Iterator[Check]:
 
 def _libvirt() -> Iterator[Check]:
     from factory.hypervisor.accelerator import Accelerator
-    from factory.hypervisor.machine import Hypervisor
+    from factory.hypervisor.hypervisor import Hypervisor
     from factory.workspace import Workspace
 
     uri = settings.value("FACTORY_CONNECT")
@@ -171,7 +171,7 @@ def _libvirt() -> Iterator[Check]:
 
 
 def _firmware() -> Iterator[Check]:
-    from factory.hypervisor.machine import OVMF
+    from factory.hypervisor.hypervisor import OVMF
 
     found = next((code for code, variables in OVMF if Path(code).exists() and Path(variables).exists()), "")
     if found:
