@@ -9,48 +9,21 @@ from __future__ import annotations
 import stat
 import struct
 import uuid
-import zlib
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lzallright
-import zstandard
-
 from factory.inspection.btrfs.checksums import CHECKSUMS, name_hash
+from tests.btrfs_tree import GENERATION, LAST, SECTOR, Key, Subvolume, inode_item
 
 MIB = 1 << 20
-SECTOR = 4096
 SHIFT = 1 << 28  # logical addresses are so much larger than places
-GENERATION = 7
-LAST = (1 << 64) - 1
 DATA_RELOC = (1 << 64) - 9
 CSUM_OBJECT = (1 << 64) - 10
 FSID, CHUNK_UUID, DEVICE_UUID = (uuid.UUID(int=number).bytes for number in (0x1111, 0x2222, 0x3333))
 SYSTEM, METADATA, DATA = 2, 4, 1
 AREAS = {SYSTEM: (1 * MIB, 4 * MIB), METADATA: (8 * MIB, 12 * MIB), DATA: (36 * MIB, 24 * MIB)}
 SIZE = 64 * MIB
-KINDS = {stat.S_IFREG: 1, stat.S_IFDIR: 2, stat.S_IFCHR: 3, stat.S_IFBLK: 4, stat.S_IFIFO: 5, stat.S_IFLNK: 7}
-CODECS = {"zlib": 1, "lzo": 2, "zstd": 3}
-
-Key = tuple[int, int, int]
-
-
-def packed(kind: str, data: bytes) -> bytes:
-    """*data* as an extent compressed by *kind* holds it."""
-    if kind == "zlib":
-        return zlib.compress(data)
-    if kind == "zstd":
-        return zstandard.ZstdCompressor(level=3, write_content_size=False).compress(data)
-    out = bytearray(4)
-    for start in range(0, len(data), SECTOR):
-        piece = lzallright.LZOCompressor().compress(data[start : start + SECTOR])
-        if SECTOR - len(out) % SECTOR < 4:
-            out += bytes(SECTOR - len(out) % SECTOR)
-        out += struct.pack("<I", len(piece)) + piece
-    out[:4] = struct.pack("<I", len(out))
-    return bytes(out)
 
 
 @dataclass
@@ -64,122 +37,6 @@ class Extent:
 
 
 @dataclass
-class Subvolume:
-    """One tree of files. Inode numbers begin with 256, the top directory."""
-
-    maker: Maker
-    number: int
-    items: dict[Key, bytes] = field(default_factory=dict)
-    inodes: dict[int, dict[str, int]] = field(default_factory=dict)
-    next: int = 256
-    positions: dict[int, int] = field(default_factory=lambda: defaultdict(lambda: 1))
-
-    def __post_init__(self) -> None:
-        self._new(stat.S_IFDIR | 0o755)
-        self.items[256, 12, 256] = struct.pack("<QH", 0, 2) + b".."
-
-    def folder(self, parent: int, name: bytes, mode: int = 0o755, **fields: int) -> int:
-        return self._named(parent, name, stat.S_IFDIR | mode, fields)
-
-    def link(self, parent: int, name: bytes, target: bytes) -> int:
-        inode = self._named(parent, name, stat.S_IFLNK | 0o777, {})
-        self.inline(inode, target)
-        return inode
-
-    def special(self, parent: int, name: bytes, mode: int) -> int:
-        return self._named(parent, name, mode, {})
-
-    def file(
-        self, parent: int, name: bytes, content: bytes = b"", mode: int = 0o644, compression: str = "", **fields: int
-    ) -> int:
-        """A file; a small one lies in the tree, a larger one in extents of at most 128 KiB when compressed."""
-        inode = self._named(parent, name, stat.S_IFREG | mode, fields)
-        if len(content) < 2048:
-            if content:
-                self.inline(inode, content, compression)
-            return inode
-        step = 128 << 10 if compression else len(content)
-        for start in range(0, len(content), step):
-            self.extent(inode, start, content[start : start + step], compression)
-        self.inodes[inode]["size"] = len(content)
-        return inode
-
-    def hard_link(self, inode: int, parent: int, name: bytes) -> None:
-        self._name(parent, name, inode)
-        self.inodes[inode]["links"] += 1
-
-    def inline(self, inode: int, content: bytes, compression: str = "") -> None:
-        held = packed(compression, content) if compression else content
-        head = struct.pack("<QQBBHB", GENERATION, len(content), CODECS.get(compression, 0), 0, 0, 0)
-        self.items[inode, 108, 0] = head + held
-        self.inodes[inode]["size"] = self.inodes[inode]["bytes"] = len(content)
-
-    def extent(self, inode: int, start: int, content: bytes, compression: str = "", *, checked: bool = True) -> None:
-        """An extent of a file at *start*; the size of the file stays."""
-        length = -(-len(content) // SECTOR) * SECTOR
-        held = packed(compression, content) if compression else content
-        address = self.maker.store(held, (self.number, inode, start), checked=checked)
-        size = -(-len(held) // SECTOR) * SECTOR
-        self.place(inode, start, CODECS.get(compression, 0), 1, length, (address, size, 0, length))
-        self.inodes[inode]["bytes"] += length
-
-    def place(
-        self, inode: int, start: int, compression: int, kind: int, unpacked: int, where: tuple[int, int, int, int]
-    ) -> None:
-        """Any extent at all: *where* is address, bytes on the disk, offset in it, bytes in the file."""
-        head = struct.pack("<QQBBHB", GENERATION, unpacked, compression, 0, 0, kind)
-        self.items[inode, 108, start] = head + struct.pack("<QQQQ", *where)
-
-    def xattr(self, inode: int, name: bytes, value: bytes) -> None:
-        key = (inode, 24, name_hash(name))
-        entry = struct.pack("<QBQQHHB", 0, 0, 0, GENERATION, len(value), len(name), 8) + name + value
-        self.items[key] = self.items.get(key, b"") + entry
-
-    def nest(self, parent: int, name: bytes, other: Subvolume) -> None:
-        """*other* is seen at *name* in the directory *parent*."""
-        position = self._entry(parent, name, (other.number, 132, LAST), 2)
-        reference = struct.pack("<QQH", parent, position, len(name)) + name
-        self.maker.roots[self.number, 156, other.number] = reference
-        self.maker.roots[other.number, 144, self.number] = reference
-
-    def stale(self, parent: int, name: bytes, other: Subvolume) -> None:
-        """A name as a snapshot has it for a subvolume that was in what it was taken of."""
-        self._entry(parent, name, (other.number, 132, LAST), 2)
-
-    def finished(self) -> dict[Key, bytes]:
-        for number, fields in self.inodes.items():
-            self.items[number, 1, 0] = inode_item(**fields)
-        return self.items
-
-    def _new(self, mode: int, **fields: int) -> int:
-        number = self.next
-        self.next += 1
-        self.inodes[number] = {"mode": mode, "links": 1, "size": 0, "bytes": 0, **fields}
-        return number
-
-    def _named(self, parent: int, name: bytes, mode: int, fields: dict[str, int]) -> int:
-        number = self._new(mode, **fields)
-        self._name(parent, name, number)
-        return number
-
-    def _name(self, parent: int, name: bytes, inode: int) -> None:
-        kind = KINDS[stat.S_IFMT(self.inodes[inode]["mode"])]
-        position = self._entry(parent, name, (inode, 1, 0), kind)
-        reference = struct.pack("<QH", position, len(name)) + name
-        key = (inode, 12, parent)
-        self.items[key] = self.items.get(key, b"") + reference
-
-    def _entry(self, parent: int, name: bytes, location: Key, kind: int) -> int:
-        entry = struct.pack("<QBQQHHB", *location, GENERATION, 0, len(name), kind) + name
-        self.positions[parent] += 1
-        key = (parent, 84, name_hash(name))
-        self.items[key] = self.items.get(key, b"") + entry
-        self.items[parent, 96, self.positions[parent]] = entry
-        self.inodes[parent]["size"] += 2 * len(name)
-        return self.positions[parent]
-
-
-@dataclass
 class Maker:
     """A file system to be: *checksum* is a number of the format, *dup* keeps metadata twice."""
 
@@ -190,6 +47,7 @@ class Maker:
     uuid: bytes = FSID
     default: int = 5
     trees: dict[int, Subvolume] = field(default_factory=dict)
+    snapshots: dict[int, int] = field(default_factory=dict)  # number to that of its source
     roots: dict[Key, bytes] = field(default_factory=dict)
     extents: list[Extent] = field(default_factory=list)
     data: dict[int, bytes] = field(default_factory=dict)
@@ -200,6 +58,11 @@ class Maker:
     def subvolume(self, number: int = 5) -> Subvolume:
         self.trees[number] = Subvolume(self, number)
         return self.trees[number]
+
+    def snapshot(self, source: Subvolume, number: int) -> Subvolume:
+        """A snapshot of a tree of more than one node: all of them but the top one belong to both."""
+        self.snapshots[number] = source.number
+        return Subvolume(self, number)
 
     def store(self, content: bytes, owner: tuple[int, int, int], *, checked: bool) -> int:
         size = -(-len(content) // SECTOR) * SECTOR
@@ -217,6 +80,9 @@ class Maker:
             4: _device_extents(self._areas()),
         }
         reserved = {number: self._reserve(items, METADATA) for number, items in trees.items()}
+        for number, source in self.snapshots.items():
+            assert reserved[source][-1][1], "the source has one node only"
+            reserved[number] = [(self._take(METADATA, self.node) + SHIFT, reserved[source][-1][1])]
         trees[3] = self._chunk_items()
         reserved[3] = self._reserve(trees[3], SYSTEM)
         tops = {number: nodes[-1] for number, nodes in reserved.items()} | {2: (0, 0)}
@@ -235,6 +101,10 @@ class Maker:
         nodes: dict[int, bytes] = {}
         for number, items in trees.items():
             nodes |= self._nodes(number, items, reserved[number])
+        for number, source in self.snapshots.items():
+            address, data = reserved[number][0][0], nodes[reserved[source][-1][0]][32:]
+            own = data[:16] + struct.pack("<Q", address) + data[24:56] + struct.pack("<Q", number) + data[64:]
+            nodes[address] = self._signed(own)
         self.places = {address: address - SHIFT for address in nodes}
         if not path.exists() or path.stat().st_size < offset + SIZE:
             with path.open("ab") as file:
@@ -366,10 +236,11 @@ class Maker:
             if number == 3:
                 continue
             item = inode_item(mode=stat.S_IFDIR | 0o755, links=1, size=3, bytes=self.node)
-            top = 256 if number in self.trees or number == DATA_RELOC else 0
+            files = number in self.trees or number in self.snapshots
+            top = 256 if files or number == DATA_RELOC else 0
             item += struct.pack("<QQQQQQQI", GENERATION, top, address, 0, self.node, 0, 0, 1) + bytes(17)
             item += struct.pack("<BBQ", 0, level, GENERATION)
-            item += uuid.UUID(int=0x4444 + number).bytes if number in self.trees else bytes(16)
+            item += uuid.UUID(int=0x4444 + number).bytes if files else bytes(16)
             found[number, 132, 0] = item + bytes(439 - len(item))
         found[6, 1, 0] = inode_item(mode=stat.S_IFDIR | 0o755, links=1, size=0, bytes=self.node)
         found[6, 12, 6] = struct.pack("<QH", 0, 2) + b".."
@@ -381,8 +252,12 @@ class Maker:
         found: dict[Key, bytes] = {}
         used = dict.fromkeys(AREAS, 0)
         for number, nodes in reserved.items():
+            sharing = [each for each, source in self.snapshots.items() if source == number]
             for address, level in nodes:
-                found[address, 169, level] = struct.pack("<QQQBQ", 1, GENERATION, 2, 176, number & LAST)
+                owners = sorted([number & LAST, *(sharing if level == nodes[-1][1] - 1 else [])], reverse=True)
+                found[address, 169, level] = struct.pack("<QQQ", len(owners), GENERATION, 2) + b"".join(
+                    struct.pack("<BQ", 176, owner) for owner in owners
+                )
                 used[SYSTEM if number == 3 else METADATA] += self.node
         for extent in self.extents:
             head = struct.pack("<QQQB", 1, GENERATION, 1, 178)
@@ -411,14 +286,6 @@ class Maker:
         block += self._device_item() + self.label.ljust(256, b"\0")
         block += struct.pack("<QQ", 0, 0) + bytes(240) + array.ljust(2048, b"\0")
         return self._signed(block.ljust(4096 - 32, b"\0"))
-
-
-def inode_item(*, mode: int, links: int, size: int, bytes: int, **fields: int) -> bytes:  # noqa: A002
-    """An inode of the format; *fields*: uid, gid, device, flags, mtime in seconds."""
-    item = struct.pack("<QQQQQ", GENERATION, GENERATION, size, bytes, 0)
-    item += struct.pack("<IIIIQQQ", links, fields.get("uid", 0), fields.get("gid", 0), mode, fields.get("device", 0),
-                        fields.get("flags", 0), 0)  # fmt: skip
-    return item + b"\0" * 32 + struct.pack("<qI", fields.get("mtime", 1_600_000_000), 500_000_000) * 4
 
 
 def _twin(place: int) -> int:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from factory import partitions
 from factory.inspection import Image, open_image
-from tests import images
-from tests.btrfs_disk import LAST, MIB, SECTOR, Maker, Subvolume
+from tests import images, lvm_disk
+from tests.btrfs_disk import MIB, Maker
+from tests.btrfs_tree import LAST, SECTOR, Subvolume
 from tests.images import needs
 
 pytestmark = pytest.mark.real
@@ -220,6 +222,7 @@ def everything(maker: Maker) -> Maker:
     home.file(256, b"note", b"in a subvolume")
     inner.file(256, b"note", b"in a subvolume of it")
     top.stale(256, b"stale", inner)
+    top.nest(256, b"snapshot", maker.snapshot(top, 400))
     return maker
 
 
@@ -277,6 +280,57 @@ def test_subvolumes_are_directories_of_their_own(made: Path) -> None:
         assert {"/home/note", "/home/user/inner/note", "/stale"} <= set(paths)
         inodes = [found.inode for found in paths.values() if found.kind == "dir"]
         assert len(set(inodes)) == len(inodes)
+
+
+def test_a_snapshot_shares_what_has_not_changed(made: Path) -> None:
+    with open_image(made) as image:
+        paths = dict(image.walk("/"))
+        assert image.read("/snapshot/text-zstd") == TEXT
+        assert paths["/snapshot/wide/file-7"].inode != paths["/wide/file-7"].inode
+        # As the kernel shows it: what was in other subvolumes is not in the snapshot.
+        assert image.listdir("/snapshot/home") == []
+        assert "/snapshot/snapshot" in paths
+        of_snapshot = {path.removeprefix("/snapshot") for path in paths if path.startswith("/snapshot/")}
+        own = {path for path in paths if not path.startswith(("/snapshot/", "/home/"))}
+        assert of_snapshot == own
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+def test_inside_of_a_qcow2(made: Path, tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "disk.qcow2"
+    images.call("qemu-img", "convert", "-O", "qcow2", "-c", "-o", f"compression_type={compression}", made, path)
+    with open_image(path) as image, open_image(made) as plain:
+        assert image.read("/text-lzo") == TEXT
+        assert [name for name, _ in image.walk("/")] == [name for name, _ in plain.walk("/")]
+
+
+def test_on_a_logical_volume(tmp_path: Path) -> None:
+    maker = Maker()
+    system(maker.subvolume(), b"/dev/vg/root / btrfs defaults 0 0\n")
+    maker.write(tmp_path / "root")
+    path = tmp_path / "disk"
+    path.touch()
+    os.truncate(path, 80 * MIB)
+    images.call("sgdisk", "-n", "1:2048:0", "-t", "1:8e00", path)
+    lvm_disk.write(path, MIB, 76 * MIB, "vg", {"root": tmp_path / "root"})
+    with open_image(path) as image:
+        assert image.mounts() == {"/": 1001}
+        assert image.read("/etc/hostname") == b"guest\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "clean", "why"),
+    [({}, True, ""), ({"log": 1 << 28}, False, "log"), ({"flags": 1 | 4}, False, "damaged")],
+)
+def test_what_was_not_unmounted_is_told(tmp_path: Path, changed: dict[str, int], clean: bool, why: str) -> None:
+    maker = Maker(changed=changed)
+    system(maker.subvolume())
+    (part,) = partitions.of_file(maker.write(tmp_path / "disk")).partitions
+    found = part.filesystem
+    assert found is not None
+    assert (found.clean, found.label, found.uuid) == (clean, "root", "00000000-0000-0000-0000-000000001111")
+    assert why in found.fault
+    assert (found.size, found.free is not None and 60 * MIB < found.free < found.size) == (64 * MIB, True)
 
 
 def test_an_independent_reader_agrees(made: Path, tmp_path: Path) -> None:

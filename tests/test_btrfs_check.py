@@ -10,7 +10,8 @@ import pytest
 from factory import canaries
 from factory.inspection import open_image
 from tests import images
-from tests.btrfs_disk import CODECS, MIB, Maker, Subvolume
+from tests.btrfs_disk import MIB, Maker
+from tests.btrfs_tree import CODECS, Subvolume
 from tests.guest_tree import Content
 from tests.rule_images import Change, Guest, broken, check, make, replace, write
 from tests.trees.common import DRIVERS, ESP_UUID, OTHER_DRIVERS, ROOT_UUID, initramfs, program

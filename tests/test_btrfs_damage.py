@@ -14,7 +14,8 @@ from factory.inspection import Unreadable, open_image
 from factory.inspection.btrfs import Btrfs
 from factory.inspection.btrfs.codecs import LARGEST, unpacked
 from factory.inspection.filesystems import VolumeError
-from tests.btrfs_disk import CODECS, LAST, SHIFT, Maker, packed
+from tests.btrfs_disk import SHIFT, Maker
+from tests.btrfs_tree import CODECS, LAST, packed
 from tests.test_btrfs import TEXT, everything, system
 
 
@@ -131,7 +132,7 @@ SUPERBLOCK: list[tuple[int, str, int, str]] = [
     (0xA0, "<I", 20, "damaged"),
     (0xBC, "<Q", 1 << 12, "zones"),
     (0xBC, "<Q", 1 << 40, "features"),
-    (0x38, "<Q", 1 << 33, "features"),
+    (0x38, "<Q", 1 << 33, "dump"),
     (0xC4, "<H", 9, "unknown kind"),
     (0xC6, "<B", 9, "impossible"),
     (0xC6, "<B", 1, "not the one"),

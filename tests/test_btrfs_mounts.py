@@ -9,7 +9,8 @@ import pytest
 from factory import checking, targets
 from factory.inspection import Unreadable, open_image
 from factory.reading import boot_entries
-from tests.btrfs_disk import Maker, Subvolume
+from tests.btrfs_disk import Maker
+from tests.btrfs_tree import Subvolume
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,8 @@ _MAGIC = b"_BHRfS_M"
 _METADATA_UUID = 1 << 10
 _READ_HERE = 0x7FF | 1 << 11 | 1 << 16  # incompatible features; RAID is refused by its chunks
 _REFUSED = {12: "zones", 13: "the second form of the extent tree", 14: "a tree of stripes"}
-_FLAGS_REFUSED = 1 << 33 | 1 << 34 | 1 << 35 | 1 << 36  # a dump of metadata; its UUID is being changed
+_DUMP = 1 << 33 | 1 << 34  # flags
+_CHANGING = 1 << 35 | 1 << 36  # its UUID was being changed
 _PROFILES = {3: "RAID0", 4: "RAID1", 6: "RAID10", 7: "RAID5", 8: "RAID6", 9: "RAID1C3", 10: "RAID1C4"}
 _DUP = 1 << 5
 _CHUNKS_LIMIT = 1 << 20
@@ -65,8 +66,9 @@ def read_superblock(pread: Pread, size: int) -> Superblock:
     array_size, chunk_generation, _, _, incompatible = struct.unpack_from("<IQQQQ", block, 0xA0)
     (device,) = struct.unpack_from("<Q", block, 0xC9)
     unknown = incompatible & ~_READ_HERE
-    if unknown or flags & _FLAGS_REFUSED:
+    if unknown or flags & (_DUMP | _CHANGING):
         named = [name for bit, name in _REFUSED.items() if unknown >> bit & 1]
+        named += ["it is a dump without data"] if flags & _DUMP else []
         what = ", ".join(named) or f"{incompatible:#x}, {flags:#x}"
         raise VolumeError(f"it has features that cannot be read here ({what})")
     if devices != 1:

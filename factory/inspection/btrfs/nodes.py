@@ -20,7 +20,7 @@ LAST = (1 << 64) - 1
 _HEADER = 101  # bytes
 _ITEM = struct.Struct("<QBQII")
 _POINTER = struct.Struct("<QBQQQ")
-_CACHED = 512  # nodes that are kept
+_CACHED = 20 << 20  # bytes of nodes that are kept
 
 
 class Pointer(NamedTuple):
@@ -90,7 +90,7 @@ class Nodes:
         node = self._nodes.get(pointer.address)
         if node is None:
             node = self._read(pointer.address)
-            if len(self._nodes) >= _CACHED:
+            if len(self._nodes) * self._super.node >= _CACHED:
                 self._nodes.popitem(last=False)
             self._nodes[pointer.address] = node
         else:
