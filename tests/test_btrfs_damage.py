@@ -6,6 +6,7 @@ import random
 import struct
 from pathlib import Path
 
+import lzallright
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -188,6 +189,37 @@ def test_children_in_another_order_are_not_believed(tmp_path: Path, index: int) 
         walked(bytes(data))
 
 
+def test_items_that_another_node_should_hold(tmp_path: Path) -> None:
+    """A look-up would go to the next node for them."""
+    maker = everything(Maker(node=4096))
+    data = bytearray(maker.write(tmp_path / "disk").read_bytes())
+    changed = 0
+    for place in maker.places.values():
+        count, level = struct.unpack_from("<IB", data, place + 0x60)
+        (tree,) = struct.unpack_from("<Q", data, place + 0x58)
+        if tree == 5 and not level and count > 1:
+            struct.pack_into("<QBQ", data, place + 101 + 25 * (count - 1), LAST, 255, LAST)
+            changed += 1
+            break
+    assert changed
+    maker.sign(data)
+    with pytest.raises(VolumeError, match="other items"):
+        walked(bytes(data))
+
+
+def test_a_node_that_lost_its_first_items(tmp_path: Path) -> None:
+    maker = everything(Maker(node=4096))
+    data = bytearray(maker.write(tmp_path / "disk").read_bytes())
+    for place in maker.places.values():
+        (tree,) = struct.unpack_from("<Q", data, place + 0x58)
+        if tree == 5 and data[place + 0x64] == 1:
+            (offset,) = struct.unpack_from("<Q", data, place + 101 + 33 + 9)
+            struct.pack_into("<Q", data, place + 101 + 33 + 9, offset + 1)
+    maker.sign(data)
+    with pytest.raises(VolumeError, match="other items"):
+        walked(bytes(data))
+
+
 EXTENT = 108
 ITEMS: list[tuple[str, str, int, str, int, str]] = [
     # a file of the top directory, its item, the field's place and form, the value, the reason
@@ -281,6 +313,18 @@ def test_subvolumes_inside_each_other_end(tmp_path: Path) -> None:
         list(image.walk("/"))
 
 
+def test_a_subvolume_is_seen_only_where_it_belongs(tmp_path: Path) -> None:
+    maker = Maker()
+    top, home = maker.subvolume(), maker.subvolume(256)
+    system(top)
+    home.file(256, b"note", b"text")
+    top.nest(256, b"home", home)
+    top.stale(top.folder(256, b"other"), b"home", home)
+    assert list(walked(maker.write(tmp_path / "disk").read_bytes())).count("/home/note") == 1
+    with open_image(tmp_path / "disk") as image:
+        assert image.listdir("/other/home") == []
+
+
 def test_a_subvolume_that_is_its_own_parent_has_no_path(tmp_path: Path) -> None:
     maker = Maker()
     top, one, other = maker.subvolume(), maker.subvolume(256), maker.subvolume(257)
@@ -334,6 +378,22 @@ def test_damaged_compressed_data_is_bounded(kind: str, data: st.DataObject) -> N
         assert len(unpacked(CODECS[kind], bytes(whole), 4096)) <= LARGEST
     except VolumeError as error:
         assert "damaged" in str(error)
+
+
+def test_lengths_of_lzo_do_not_lie_across_sectors() -> None:
+    """What is left of a sector is skipped when it is too short for one."""
+    generator = random.Random(3)
+    skipped = 0
+    for _ in range(400):
+        pieces = [generator.randbytes(generator.randrange(4097)).ljust(4096, b"x") for _ in range(8)]
+        place = 4
+        for piece in pieces:
+            skipped += place % 4096 > 4092
+            place += (-place) % 4096 if place % 4096 > 4092 else 0
+            place += 4 + len(lzallright.LZOCompressor().compress(piece))
+        content = b"".join(pieces)
+        assert unpacked(CODECS["lzo"], packed("lzo", content), 4096) == content
+    assert skipped
 
 
 @pytest.mark.parametrize("kind", CODECS)

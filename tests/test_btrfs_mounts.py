@@ -144,6 +144,20 @@ def test_two_subvolumes_that_may_both_be_the_root(tmp_path: Path) -> None:
     assert "2 subvolumes of partition 0 look like the root" in raised.value.cause
 
 
+def test_what_fstab_says_of_itself_comes_before_the_default(tmp_path: Path) -> None:
+    maker = fedora(FEDORA)
+    system(maker.trees[5], "", "at the top")
+    with open_image(maker.write(tmp_path / "disk")) as image:
+        assert image.read("/etc/hostname") == b"guest\n"
+
+
+def test_without_a_word_the_default_is_the_root(tmp_path: Path) -> None:
+    maker = fedora("")
+    system(maker.trees[5], "", "at the top")
+    with open_image(maker.write(tmp_path / "disk")) as image:
+        assert image.read("/etc/hostname") == b"at the top\n"
+
+
 def test_a_snapshot_with_the_same_fstab_is_not_the_root(tmp_path: Path) -> None:
     maker = fedora(FEDORA)
     older = maker.subvolume(300)

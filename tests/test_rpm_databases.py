@@ -144,6 +144,14 @@ def test_a_chain_of_pages_that_is_a_loop(tmp_path: Path) -> None:
         list(HashDatabase(bytes(content)).pairs())
 
 
+def test_a_long_item_that_lost_a_part(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path))
+    place = next(place for place in range(512, len(content), 512) if content[place + 25] == 7)
+    struct.pack_into("<H", content, place + 22, 100)
+    with pytest.raises(BerkeleyError, match="long item"):
+        list(HashDatabase(bytes(content)).pairs())
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_damage_is_an_answer_or_a_reason(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
