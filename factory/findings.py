@@ -34,6 +34,12 @@ class Summary(Model):
     fail: NonNegativeInt = 0
     skip: NonNegativeInt = 0
 
+    @property
+    def words(self) -> str:
+        """For one line: ``133 passed, 1 warned, 2 failed``; what was skipped or is for information is left out."""
+        more = [(self.warn, "warned"), (self.fail, "failed")]
+        return ", ".join([f"{self.passed} passed", *(f"{count} {word}" for count, word in more if count)])
+
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Summary:
         """The counts of *findings*."""

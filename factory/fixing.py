@@ -37,7 +37,7 @@ def fix(path: Path, target: Target, findings: Sequence[Finding], output: Path) -
         raise ImageRefused(
             f"{path.name} cannot be repaired offline",
             cause="; ".join(file.refused) or f"the file is {file.described}",
-            hint="Make the image again from its source",
+            command=file.instead,
         )
     broken = [finding for finding in findings if finding.status in ("warn", "fail")]
     state = settings.state_dir()

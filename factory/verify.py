@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory import canaries, checking, disk, inspection, scrub, targets
-from factory.findings import Finding, failed
+from factory.findings import Finding, Summary
 from factory.image_file import look
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def verify(
         finally:
             raw.unlink(missing_ok=True)
         found.append(_no_canary(hits, len(customised.canaries), compressed))
-        bad = failed(found)
-        stage.note(f"{len(found) - len(bad)} passed, {len(bad)} failed" if bad else f"{len(found)} passed")
+        stage.note(Summary.of(found).words)
     return found
 
 

@@ -319,6 +319,7 @@ def test_what_is_for_information_is_counted_as_that() -> None:
     )
     document = Findings(schema=1, image="x", sha256="0" * 64, target="mgc", findings=(told, warned))
     assert document.summary.model_dump(by_alias=True) == {"pass": 0, "warn": 1, "info": 1, "fail": 0, "skip": 0}
+    assert document.summary.words == "0 passed, 1 warned"
     text = report.write("text", report.Report(document, {}))
     assert text.splitlines()[-1] == "x, target mgc: 0 failed, 1 warned, 1 for information, 0 skipped, 0 passed"
     case = ElementTree.fromstring(report.write("junit", report.Report(document, {})))[0]

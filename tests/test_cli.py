@@ -128,6 +128,15 @@ def test_each_error_has_its_status(
     assert (event["event"], event["code"], event["status"]) == ("error", "x.y", status)
 
 
+@pytest.mark.parametrize("verb", ["test", "publish"])
+def test_what_is_no_disk_is_told_before_anything_starts(factory: Factory, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "x.iso").write_bytes(bytes(32769) + b"CD001" + bytes(9000))
+    done = factory(verb, tmp_path / "x.iso", *(["--target", "mgc"] if verb == "publish" else ["--accel", "kvm"]))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "is an ISO image" in done.stderr and "image.not-a-disk" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("    Install the system from it")
+
+
 # -- help
 
 

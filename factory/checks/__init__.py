@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from factory.errors import HostError
 from factory.findings import Finding, Severity, Status
-from factory.image_file import INSTEAD
+from factory.image_file import DISKS, INSTEAD
 from factory.inspection import Image, Unreadable
 from factory.quoting import escape, quoted
 from factory.targets import Rule, Target
@@ -221,7 +221,8 @@ def _suited(rule: Rule, looked: Looked) -> Rule:
     """*rule* with a fix for this very file: the format is known, and what is no disk cannot be converted."""
     if "-f FORMAT" not in rule.fix:
         return rule
-    fix = looked.no_disk or rule.fix.replace("-f FORMAT", f"-f {looked.file.format}")
+    known = looked.file.format in DISKS
+    fix = rule.fix.replace("-f FORMAT", f"-f {looked.file.format}") if known else looked.no_disk
     return rule.model_copy(update={"fix": fix})
 
 
