@@ -158,7 +158,7 @@ def test_an_import_of_another_api_is_not_looked_for_here(scene: Scene, monkeypat
     monkeypatch.setenv("FACTORY_MGC_API_URL", "https://api.magalu.cloud/br-ne1/compute")
     with pytest.raises(UsageError, match="was asked of") as caught:
         mgc.resume(first.id, Wishes(), scene.console)
-    assert scene.cloud.url in caught.value.hint
+    assert scene.cloud.url in caught.value.command
 
 
 # Errors of the service and of the way to it

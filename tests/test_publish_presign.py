@@ -226,7 +226,7 @@ def test_presign_of_what_is_no_image_says_so(
     for subject, said in (
         (text, f"{text} is no disk image"),
         (inside_another, "is an unsafe qcow2 image"),
-        (tmp_path / "away.qcow2", "and no such file"),
+        (tmp_path / "away.qcow2", "there is no image file"),
         (tmp_path, "there is no build"),
     ):
         done = factory("presign", subject)

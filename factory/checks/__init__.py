@@ -38,6 +38,10 @@ WHOLE_AGAIN = (
     "See that the image is whole (sha256sum IMAGE, against its source) and holds a Linux system on ext4, XFS or btrfs "
     "without encryption; then check it again"
 )
+ONE_FILE = (
+    "Mend, remove or reinstall in the guest what the evidence names; or copy the image again, if it was damaged on its "
+    "way (compare sha256sum IMAGE with its source)"
+)
 ROOT_RULE = "GEN-G01"  # what cannot be looked at as a whole is told once, by the rule that wants a system
 T = TypeVar("T")
 
@@ -138,7 +142,7 @@ class Looked:
     @property
     def instead(self) -> str:
         """What to do where nothing, or not all, can be looked at."""
-        return self.no_disk or WHOLE_AGAIN
+        return self.no_disk or (WHOLE_AGAIN if self.no_root else ONE_FILE)
 
     @property
     def disk(self) -> Image:

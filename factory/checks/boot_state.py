@@ -24,7 +24,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
     for path, (what, mild) in _FILES.items():
         if what and image.exists(path):
-            yield Problem(path, f"{path} is there: {what}", warn=mild)
+            yield Problem(path, f"{path} is there: {what}", mild, "rm -f {subject}")
     if image.exists(_UPDATE) or image.exists(f"/etc{_UPDATE}"):
         yield Problem(_UPDATE, f"{_UPDATE} is there: the first boot installs updates and starts anew", warn=True)
     units = looked.know(systemd.read)
@@ -34,8 +34,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     target = units.default_target
     if target in _BAD_TARGETS:
         path = units.path("default.target")
-        yield Problem(path or "default.target", f"{path or 'default.target'}: the system boots to {target}")
+        told = f"{path or 'default.target'}: the system boots to {target}"
+        yield Problem(path or "default.target", told, fix="systemctl set-default multi-user.target")
     for unit in _NEEDED:
         if path := units.masked(unit):
-            yield Problem(path, f"{path}: {unit} is masked, and no normal boot does without it")
+            told = f"{path}: {unit} is masked, and no normal boot does without it"
+            yield Problem(path, told, fix=f"systemctl unmask {unit}")
     yield Note(f"the system boots to {target}")

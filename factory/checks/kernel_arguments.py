@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.checks.console import is_rescue
 from factory.reading import boot_entries, grub_defaults
 
@@ -32,5 +32,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 continue
             for expression, warn in levels:
                 if expression.fullmatch(option):
-                    yield Problem(path, f"{path}:{line}: {option}", warn=warn)
+                    yield Problem(path, f"{path}:{line}: {option}", warn, without_words(option))
     yield Note(f"{len(entries)} boot entries have none of them")

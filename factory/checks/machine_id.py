@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.leftovers import size, text
 from factory.reading import boot_entries, systemd
 
@@ -37,7 +37,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Note(f"{ID} is an empty file")
     for entry in looked.know(boot_entries.read).entries:
         if any(re.fullmatch(r"[0-9a-fA-F]{32}", value) for value in entry.option("systemd.machine_id")):
-            yield Problem(entry.path, f"{entry.path}:{entry.line}: systemd.machine_id= gives every machine one id")
+            told = f"{entry.path}:{entry.line}: systemd.machine_id= gives every machine one id"
+            yield Problem(entry.path, told, fix=without_words("systemd.machine_id"))
     copy = image.stat(DBUS)
     if copy is None:
         return

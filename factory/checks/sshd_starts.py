@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.reading import boot_entries, sshd
 
 _KEEPS_OFF = re.compile(
@@ -22,5 +22,6 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for entry in looked.know(boot_entries.read).entries:
         words = [word for word in entry.options if _KEEPS_OFF.fullmatch(word)]
         if words and entry.default:
-            yield Problem(entry.path, f"{entry.path}:{entry.line}: {' '.join(words)} keeps it from starting")
+            told = f"{entry.path}:{entry.line}: {' '.join(words)} keeps it from starting"
+            yield Problem(entry.path, told, fix=without_words(" ".join(words)))
     yield Note(f"{found.starts} starts it")
