@@ -75,8 +75,8 @@ def without_line(path: str, line: int) -> str:
 def without_words(words: str) -> str:
     """How to take *words* off the kernel's command line, of the boot entries that are there and of those made next."""
     return (
-        f"Take {words} out of GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub (Debian), "
-        f"grub2-mkconfig -o /boot/grub2/grub.cfg (SUSE) or "
+        f"Take {words} out of GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub (Debian) or "
+        "grub2-mkconfig -o /boot/grub2/grub.cfg (SUSE); out of /etc/update-extlinux.conf and update-extlinux (Alpine); "
         f"grubby --update-kernel=ALL --remove-args={quoted(words)} (RHEL)"
     )
 

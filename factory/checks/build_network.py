@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching
 from factory.reading.lines import content_of, numbered
 
@@ -66,7 +66,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         for number, line in numbered(content_of(looked.image, path), "#;/"):
             match = _PROXY.search(line)
             if match and not _NO_PROXY.search(line[: match.start(1)]):
-                yield Problem(path, f"{path}:{number}: a proxy, {_shown(match[1])}")
+                told = f"{path}:{number}: a proxy, {_shown(match[1])}"
+                yield Problem(path, told, fix=without_line(path, number))
     for path, _ in matching(looked.image, *SOURCES):
         seen += 1
         yield from _sources(path, content_of(looked.image, path))

@@ -17,7 +17,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
     clock = (text(image, "/etc/adjtime") or "").splitlines()
     if len(clock) > 2 and clock[2].strip() == "LOCAL":
-        yield Problem("/etc/adjtime", "/etc/adjtime:3: LOCAL: the machine's clock is taken for local time")
+        told = "/etc/adjtime:3: LOCAL: the machine's clock is taken for local time"
+        yield Problem("/etc/adjtime", told, fix="sed -i 's/^LOCAL$/UTC/' /etc/adjtime")
     zone, where = "UTC", "no /etc/localtime, which means UTC"
     found = image.stat("/etc/localtime")
     if found and found.kind == "symlink":
@@ -30,7 +31,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         zone = written or ("UTC" if re.fullmatch(r"<?(?:UTC|GMT|Universal)>?0|TZif.*", last) else last)
         where = f"/etc/localtime ({written or last[:40]})"
     if zone not in _UTC:
-        yield Problem("/etc/localtime", where)
+        yield Problem("/etc/localtime", where, fix="ln -sf /usr/share/zoneinfo/UTC /etc/localtime")
     if not any(image.exists(path) for path in _LOCALES) and not image.exists("/etc/alpine-release"):
-        yield Problem("image", f"no locale is set: none of {', '.join(_LOCALES[:2])}")
+        none = f"no locale is set: none of {', '.join(_LOCALES[:2])}"
+        yield Problem("image", none, fix="echo LANG=C.UTF-8 >/etc/locale.conf")
     yield Note(where)

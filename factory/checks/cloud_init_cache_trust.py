@@ -14,7 +14,7 @@ KEY = "manual_cache_clean"
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     settings = looked.know(cloud_init.read)
     if settings.true(KEY):
-        yield Problem(settings.path(KEY), settings.place(KEY))
+        yield Problem(settings.path(KEY), settings.place(KEY), fix=f"Take {KEY} out of {{subject}}")
     for path in [*MARKS, *looked.image.glob("/var/lib/cloud/instances/*/manual-clean")]:
         if looked.image.stat(path, follow=True):
             yield Problem(path, f"{path} is there")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.leftovers import below
+from factory.quoting import quoted
 from factory.reading import cloud_init
 
 FOLDERS = (
@@ -23,11 +24,15 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield Problem(path, f"{path}: {found.size} bytes")
     for part in looked.disk.partitions():
         if part.filesystem and part.filesystem.label.lower() in LABELS:
-            yield Problem("image", f"partition {part.number} has the label {part.filesystem.label} of a seed")
+            told = f"partition {part.number} has the label {part.filesystem.label} of a seed"
+            yield Problem(
+                "image", told, fix="Make the image without that partition; on a raw copy: sgdisk -d NUMBER DISK"
+            )
     sources = settings.get("datasource")
     for name, source in sources.items() if isinstance(sources, dict) else ():
         for key in SETTINGS if isinstance(source, dict) else ():
             if key in source:
                 path, _, rest = settings.place("datasource", str(name), key).partition(":")
-                yield Problem(path, f"{path}:{rest.split(':')[0]}: datasource.{name}.{key}")
+                told = f"{path}:{rest.split(':')[0]}: datasource.{name}.{key}"
+                yield Problem(path, told, fix=f"Take {key} of {name} out of {quoted(path)}")
     yield Note("no seed")

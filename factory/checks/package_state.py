@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_line
 from factory.inspection import Image
 from factory.leftovers import text
+from factory.quoting import quoted
 from factory.reading.packages import stanzas
 
 _STATUS = "/var/lib/dpkg/status"
@@ -31,7 +32,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             if not good or status[1] != "ok":
                 yield Problem(_STATUS, f"{_STATUS}: {name}: {' '.join(status)}")
         if wanted(rule, "held") and status[:1] == ["hold"]:
-            yield Problem(_STATUS, f"{_STATUS}: {name}: {' '.join(status)}")
+            yield Problem(_STATUS, f"{_STATUS}: {name}: {' '.join(status)}", fix=f"apt-mark unhold {quoted(name)}")
     if wanted(rule, "broken"):
         for path in sorted({path for pattern in _BUSY for path in image.glob(pattern)}):
             yield Problem(path, f"{path}: the package system was interrupted")
@@ -51,16 +52,19 @@ def _locked(image: Image) -> Iterator[Problem]:
     for path in _LOCKS:
         for number, line in enumerate((text(image, path) or "").splitlines(), 1):
             if line.strip() and not line.lstrip().startswith("#"):
-                yield Problem(path, f"{path}:{number}: {line.strip()}")
+                fix = "zypper removelock NUMBER; zypper locks lists them" if "zypp" in path else "dnf versionlock clear"
+                yield Problem(path, f"{path}:{number}: {line.strip()}", fix=fix)
                 break  # one line of a lock in zypp's file says enough
     for path in sorted({path for pattern in _CONFIGURATIONS for path in image.glob(pattern)}):
         for number, line in enumerate((text(image, path) or "").splitlines(), 1):
             if re.match(r"(?:exclude|excludepkgs)\s*=\s*\S", line):
-                yield Problem(path, f"{path}:{number}: {line.strip()}")
+                yield Problem(path, f"{path}:{number}: {line.strip()}", fix=without_line(path, number))
     for number, line in enumerate((text(image, _WORLD) or "").splitlines(), 1):
         if re.search(r"[<>=~]", line):
-            yield Problem(_WORLD, f"{_WORLD}:{number}: {line.strip()}")
+            unpinned = f"sed -i '{number}s/[<>=~].*//' {_WORLD} && apk upgrade"
+            yield Problem(_WORLD, f"{_WORLD}:{number}: {line.strip()}", fix=unpinned)
     for path in image.glob("/etc/apt/preferences.d/*"):
         for fields in stanzas(text(image, path) or ""):
             if re.fullmatch(r"-\d+", fields.get("Pin-Priority", "")) and fields.get("Package") == "*":
-                yield Problem(path, f"{path}: no package at all is updated from {fields.get('Pin', '?')}")
+                told = f"{path}: no package at all is updated from {fields.get('Pin', '?')}"
+                yield Problem(path, told, fix="rm -f {subject}")

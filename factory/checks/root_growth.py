@@ -48,10 +48,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         for module in ("growpart", "resizefs"):
             if module not in modules and not (module == "growpart" and other):
                 path = settings.path("cloud_init_modules")
-                yield Problem(path, f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}")
+                told = f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}"
+                yield Problem(path, told, fix=f"Write {module} into cloud_init_modules of {{subject}}")
         for keys in (("growpart", "mode"), ("resize_rootfs",)):
             if settings.word(*keys) in OFF:
-                yield Problem(settings.path(*keys), settings.place(*keys))
+                yield Problem(settings.path(*keys), settings.place(*keys), fix="Take the line out of {subject}")
     yield Note(f"the tools for {kind} and cloud-init's modules are there")
 
 
