@@ -165,6 +165,19 @@ def test_a_library_that_is_missing_ends_with_3_and_blames_no_image(
         assert (found["status"], found["fix"]) == ("fail", "Run 'make setup' in the checkout")
 
 
+@pytest.mark.real
+def test_a_check_without_its_library_is_no_finding(
+    factory: Factory, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    monkeypatch.setattr("factory.checks.architecture.check", lacking)
+    done = factory("check", good, "--format", "json")
+    assert done.returncode == 3
+    assert "host.library-missing" in done.stderr and len(json.loads(done.stdout)["findings"]) == 1
+
+
 def test_without_the_library_of_the_command_line_it_says_so() -> None:
     done = command_line.run("check", "x", before="import sys; sys.modules['typer'] = None")
     assert (done.returncode, done.stdout) == (3, "")

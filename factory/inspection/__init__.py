@@ -9,19 +9,18 @@ is raised: "could not look" must never pass for "nothing there".
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from fnmatch import translate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from factory import files, libraries, run
 from factory.errors import BuildError
+from factory.inspection import globbing
 from factory.inspection.answers import FileStat, Top, facts, stat
 from factory.inspection.wire import WireError, receive, send
 from factory.partitions import Partition
@@ -243,12 +242,7 @@ class Image:
 
         As in a shell, a leading dot is matched by ``*`` too. Links to directories are followed where a part is plain.
         """
-        found = [""]
-        parts = [part for part in pattern.split("/") if part]
-        for index, part in enumerate(parts):
-            last = index == len(parts) - 1
-            found = [path for folder in found for path in self._matches(folder, part, last, partition)]
-        return sorted(set(found))
+        return globbing.glob(self, pattern, partition)
 
     def xattrs(self, path: str, *, partition: int | None = None) -> dict[str, bytes]:
         """The extended attributes of the file itself, such as ``security.selinux``. Raises Absent."""
@@ -256,27 +250,6 @@ class Image:
         return self._ask(
             request, lambda answer, _: {str(name): bytes.fromhex(value) for name, value in answer["names"].items()}
         )
-
-    def _matches(self, folder: str, part: str, last: bool, partition: int | None) -> Iterator[str]:
-        if not re.search(r"[*?\[]", part):
-            found = self.stat(f"{folder}/{part}", follow=not last, partition=partition)
-            if found and (last or found.kind == "dir"):
-                yield f"{folder}/{part}"
-            return
-        if part == "**":
-            if not last:
-                yield folder
-            for path, found in self.walk(folder or "/", partition=partition):
-                if last or found.kind == "dir":
-                    yield path
-            return
-        top = self.stat(folder or "/", follow=True, partition=partition)
-        if top is None or top.kind != "dir":
-            return
-        expression = re.compile(translate(part))
-        for name, found in self.scan(folder or "/", partition=partition):
-            if expression.match(name) and (last or found.kind in ("dir", "symlink")):
-                yield f"{folder}/{name}"
 
     def _content(self, path: str, offset: int, size: int, partition: int | None) -> tuple[int, bytes]:
         request = {"do": "read", "path": path, "offset": offset, "size": size, "partition": partition}
