@@ -25,12 +25,13 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from factory import settings, units
+from factory.cache_entry import Entry, identity, read
 from factory.copying import clone_file, file_digest
 from factory.errors import HostError, UsageError
 from factory.files import sync, touching, write_whole
@@ -45,34 +46,6 @@ REST_SECONDS = 3600  # an entry used within the last hour is never trimmed: a bu
 RESTLESS = {"layer", "memory"}  # but these may be: a build copies them, and does without when they are gone
 OTHER_FOLDERS = {"locks", "work", "downloads", "history", "indexes", "libvirt"}  # these hold no entries
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file in the cache: *path* is read-only, *size* in bytes, *created* in UTC, *facts* what its maker said."""
-
-    kind: str
-    key: str
-    path: Path
-    sha256: str
-    size: int
-    created: datetime
-    facts: dict[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """The entry's own folder."""
-        return self.path.parent
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was made, or last found to be still current."""
-        return max(0.0, (datetime.now(UTC) - self.created).total_seconds())
-
-    @property
-    def used(self) -> float:
-        """When it was last used (seconds since the epoch)."""
-        return self.folder.stat().st_mtime
 
 
 class Cache:
@@ -154,9 +127,7 @@ class Cache:
     def entries(self, kind: str | None = None) -> list[Entry]:
         """All entries, newest first, as their records say: nothing is verified."""
         kinds = [kind] if kind else [path.name for path in self.root.iterdir() if path.name not in OTHER_FOLDERS]
-        found = [
-            entry for name in kinds for entry in map(_read, (self.root / name).glob("[!.]*/*/entry.json")) if entry
-        ]
+        found = [entry for name in kinds for entry in map(read, (self.root / name).glob("[!.]*/*/entry.json")) if entry]
         return sorted(found, key=lambda entry: entry.created, reverse=True)
 
     def remove(self, entry: Entry) -> bool:
@@ -239,14 +210,14 @@ class Cache:
             os.close(folder)
 
     def _newest_first(self, kind: str, key: str) -> list[Entry]:
-        found = [entry for entry in map(_read, (self.root / kind / key).glob("*/entry.json")) if entry]
+        found = [entry for entry in map(read, (self.root / kind / key).glob("*/entry.json")) if entry]
         return sorted(found, key=lambda entry: entry.created, reverse=True)
 
     def _sound(self, entry: Entry) -> bool:
         """Whether the content is what its sha256 says; marks the entry as used."""
         try:
             record = json.loads((entry.folder / "entry.json").read_text())
-            if record["seen"] != _identity(entry.path) or time.time() - record["read"] > FULL_READ_SECONDS:
+            if record["seen"] != identity(entry.path) or time.time() - record["read"] > FULL_READ_SECONDS:
                 if file_digest(entry.path) != entry.sha256:
                     if self._warn:
                         self._warn(f"{entry.path} does not match its sha256 any more: it is dropped and made again")
@@ -265,7 +236,7 @@ class Cache:
             "size": entry.size,
             "created": entry.created.isoformat(),
             "facts": entry.facts,
-            "seen": _identity(folder / "content"),
+            "seen": identity(folder / "content"),
             "read": time.time(),
         }
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
@@ -284,27 +255,6 @@ def size_limit() -> int:
             hint="Write a number and a unit, such as 40GiB",
             code="usage.setting",
         ) from None
-
-
-def _read(path: Path) -> Entry | None:
-    try:
-        record = json.loads(path.read_text())
-        return Entry(
-            kind=path.parents[2].name,
-            key=path.parents[1].name,
-            path=path.with_name("content"),
-            sha256=str(record["sha256"]),
-            size=int(record["size"]),
-            created=datetime.fromisoformat(record["created"]),
-            facts=dict(record["facts"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # half removed, or written by a factory that knows another form
-
-
-def _identity(path: Path) -> list[int]:
-    status = path.lstat()
-    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _now() -> datetime:

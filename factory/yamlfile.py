@@ -1,6 +1,6 @@
 """YAML files with line numbers, in which every scalar is text.
 
-A document becomes a tree of :class:`Scalar`, :class:`Items` and :class:`Mapping`; each knows its line (1 is the first).
+A document becomes a tree of what :mod:`factory.yamltree` defines.
 ``1.10``, ``0644`` and ``on`` stay what the file says: the model that reads the tree gives them a type.
 
 What makes YAML surprising or dangerous is refused: tags, anchors and aliases, merge keys, keys that are not text,
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from factory.errors import Fault, RecipeError, UsageError
 from factory.quoting import escape, quote
+from factory.yamltree import Document, Items, Mapping, Node, Scalar, plain
 
 if TYPE_CHECKING:
     import yaml
@@ -27,51 +28,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 MAX_NODES = 20_000
 MAX_DEPTH = 32
-
-Location = tuple[str | int, ...]
-"""A place in a document, such as ``("provision", 2, "copy", "mode")``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A single value, always text. *plain* is true when it was written without quotes or ``|``."""
-
-    text: str
-    line: int
-    plain: bool = True
-
-    @property
-    def empty(self) -> bool:
-        """True when nothing was written, as in ``key:``."""
-        return self.plain and not self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Items:
-    """A list."""
-
-    items: tuple[Node, ...]
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """A mapping; *key_lines* has the line of each key. A repeated key keeps its first value."""
-
-    entries: dict[str, Node]
-    key_lines: dict[str, int]
-    line: int
-
-
-Node = Scalar | Items | Mapping
-
-
-@dataclass(frozen=True)
-class Document:
-    """A file that was parsed: its root, and the faults (repeated keys) that did not stop the parsing."""
-
-    root: Node
-    faults: tuple[Fault, ...] = ()
 
 
 def load(path: Path, *, shown: str = "") -> Document:
@@ -92,44 +48,6 @@ def load_plain(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} holds no mapping (`key: value` lines)", hint="Mend the file", code="usage.yaml")
     content: dict[str, Any] = plain(document.root)
     return content
-
-
-def plain(node: Node) -> Any:
-    """*node* as nested dicts, lists and text."""
-    if isinstance(node, Scalar):
-        return node.text
-    if isinstance(node, Items):
-        return [plain(item) for item in node.items]
-    return {key: plain(value) for key, value in node.entries.items()}
-
-
-def find(root: Node, location: Location) -> Node | None:
-    """The node at *location*, or None."""
-    node: Node | None = root
-    for part in location:
-        node = _child(node, part)
-    return node
-
-
-def line_of(root: Node, location: Location) -> int:
-    """The line of *location*: of its key where it has one, else of the nearest thing around it that exists."""
-    node, line = root, root.line
-    for part in location:
-        child = _child(node, part)
-        if child is None:
-            break
-        key = isinstance(node, Mapping) and isinstance(part, str)
-        line = node.key_lines[part] if isinstance(node, Mapping) and key and isinstance(part, str) else child.line
-        node = child
-    return line
-
-
-def _child(node: Node | None, part: str | int) -> Node | None:
-    if isinstance(node, Mapping) and isinstance(part, str):
-        return node.entries.get(part)
-    if isinstance(node, Items) and isinstance(part, int) and 0 <= part < len(node.items):
-        return node.items[part]
-    return None
 
 
 def read(path: Path, *, shown: str = "") -> str:

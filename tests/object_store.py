@@ -198,7 +198,7 @@ def lead_to(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def opened(console: Console | None = None, *, patience: float = 10.0, **transport: Any) -> Store:
+def opened(console: Console | None = None, *, patience: float = 60.0, **transport: Any) -> Store:
     """The store that the settings lead to."""
     return open_store(
         Transport(target="generic", importer="generic", **transport), console or Console.quiet(), patience=patience

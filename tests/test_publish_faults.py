@@ -57,7 +57,7 @@ def way(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyW
         yield found
 
 
-def upload(made: Artefact, *, patience: float = 30) -> StoredObject:
+def upload(made: Artefact, *, patience: float = 60) -> StoredObject:
     console = Console.quiet()
     with console.stage("upload") as stage, opened(console, patience=patience).begin(made, stage) as going:
         return going.commit()

@@ -21,6 +21,7 @@ from typing import Any, Literal, TextIO
 
 from factory.console.plain import JsonFace, PlainFace, SafeStream
 from factory.console.stage import Face, Progress, Stage, StageRecord
+from factory.console.terminal import ascii_only, columns, draws
 from factory.console.text import summary, timeline_chart
 from factory.errors import FactoryError, HostError
 from factory.redact import Redactor, clean
@@ -50,11 +51,11 @@ class Console:
         safe = SafeStream(sys.stderr if stream is None else stream)
         if log_format == "json":
             return cls(JsonFace(safe))
-        if os.environ.get("CI", "").lower() not in ("", "0", "false") or not _draws(safe):
-            return cls(PlainFace(safe), ascii_only=_ascii_only(safe))
+        if os.environ.get("CI", "").lower() not in ("", "0", "false") or not draws(safe):
+            return cls(PlainFace(safe), ascii_only=ascii_only(safe))
         from factory.console.live import LiveFace
 
-        console = cls(width=_columns(safe), ascii_only=_ascii_only(safe))
+        console = cls(width=columns(safe), ascii_only=ascii_only(safe))
         console._faces.append((LiveFace(safe, console._lock, ascii_only=console._ascii), None))
         return console
 
@@ -295,24 +296,3 @@ def _drop(file: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, file.fileno())
     os.close(null)
-
-
-def _draws(stream: SafeStream) -> bool:
-    """Whether a terminal that can move its cursor is behind *stream*."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
-
-
-def _columns(stream: SafeStream) -> int:
-    try:
-        return max(os.get_terminal_size(stream.fileno()).columns - 1, 10)
-    except OSError:
-        return 80
-
-
-def _ascii_only(stream: SafeStream) -> bool:
-    """Whether the locale is without UTF-8. Python itself turns to UTF-8 in the C locale; the terminal does not."""
-    names = ["LC_ALL", "LC_CTYPE", "LANG"]
-    if os.environ.get("LC_CTYPE") == "C.UTF-8" and not os.environ.get("LC_ALL"):
-        names = ["LANG"]  # Python's own coercion of the C locale (PEP 538), or the same as LANG
-    locale = next((value for name in names if (value := os.environ.get(name))), "C")
-    return "utf" not in locale.lower() or "utf" not in stream.encoding.lower()

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -89,6 +90,35 @@ class PresignedUrl:
     def seconds_left(self) -> float:
         """Seconds until it ends."""
         return (self.expires - datetime.now(UTC)).total_seconds()
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a store says of an object. *metadata* has lower-case names, whatever the store made of them."""
+
+    size: int
+    etag: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An upload that was begun and not ended; *age* is by the store's own clock."""
+
+    key: str
+    upload_id: str
+    age: timedelta
+
+    @staticmethod
+    def age_of(begun: object, date: str) -> timedelta:
+        """How long ago by the store's clock; nothing when the store does not say."""
+        if not isinstance(begun, datetime):
+            return timedelta()
+        try:
+            now = parsedate_to_datetime(date)
+        except (TypeError, ValueError):
+            now = datetime.now(UTC)
+        return now - begun
 
 
 class BuildPublication(Protocol):

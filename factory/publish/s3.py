@@ -10,15 +10,13 @@ import base64
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from factory import __version__
 from factory.errors import PublishError, UsageError
-from factory.publish import refusals
+from factory.publish import Head, Pending, refusals
 from factory.publish.patience import Patience, Result
 from factory.publish.refusals import Refusal
 from factory.publish.store_settings import StoreSettings
@@ -28,24 +26,6 @@ LEAST_SILENCE = 5.0  # seconds without an answer that are waited for, however sm
 PATIENCE = 300.0  # seconds that one request is tried again
 WORKERS = 4  # parts at once
 _DISTRUST = re.compile("certificate|hostname|WRONG_VERSION|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a store says of an object. *metadata* has lower-case names, whatever the store made of them."""
-
-    size: int
-    etag: str
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An upload that was begun and not ended; *age* is by the store's own clock."""
-
-    key: str
-    upload_id: str
-    age: timedelta
 
 
 class Bucket:
@@ -191,7 +171,9 @@ class Bucket:
             if not page.get("IsTruncated") or following == marker:
                 break
             marker = following
-        uploads = [Pending(each["Key"], each["UploadId"], _age(each.get("Initiated"), date)) for each, date in found]
+        uploads = [
+            Pending(each["Key"], each["UploadId"], Pending.age_of(each.get("Initiated"), date)) for each, date in found
+        ]
         return sorted(uploads, key=lambda each: each.age)
 
     def parts(self, key: str, upload_id: str) -> dict[int, tuple[str, int]]:
@@ -299,17 +281,6 @@ class Bucket:
             hint=f"Check {self._names}, AWS_PROFILE and the AWS configuration files",
             code="publish.credentials-unusable",
         )
-
-
-def _age(begun: Any, date: str) -> timedelta:
-    """How long ago by the store's clock; nothing when the store does not say."""
-    if not isinstance(begun, datetime):
-        return timedelta()
-    try:
-        now = parsedate_to_datetime(date)
-    except (TypeError, ValueError):
-        now = datetime.now(UTC)
-    return now - begun
 
 
 def _words(error: Exception) -> str:

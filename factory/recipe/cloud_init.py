@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from factory.yamlfile import Items, Location, Mapping, Node, Scalar
+from factory.yamltree import Items, Location, Mapping, Node, Scalar
 
 _LOGIN = "the factory logs in to the build as root, with a key of its own"
 _NO_KEYS = "no key stays in an image; the cloud gives each instance its keys"

@@ -11,7 +11,7 @@ from factory.recipe.assertions import TESTS
 from factory.recipe.kinds import OURS, nearest, shape_of
 from factory.recipe.model import Checks, Machine, Recipe, Repository, Requirements, Variable
 from factory.recipe.steps import STEPS
-from factory.yamlfile import Location, Mapping, Node, find, line_of
+from factory.yamltree import Location, Mapping, Node, find, line_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -18,7 +18,8 @@ from factory.recipe.kinds import nearest
 from factory.recipe.model import Recipe
 from factory.recipe.rules import RULES, Source
 from factory.recipe.steps import STEPS
-from factory.yamlfile import Items, Location, Mapping, line_of, load, plain
+from factory.yamlfile import load
+from factory.yamltree import Items, Location, Mapping, line_of, plain
 
 FOLDER = "recipes"
 SUFFIXES = (".yaml", ".yml")

@@ -20,7 +20,7 @@ from factory.recipe.files import FileFault
 from factory.recipe.kinds import Switch, did_you_mean, nearest
 from factory.recipe.steps import STEPS
 from factory.units import format_size, parse_size
-from factory.yamlfile import Items, Location, Mapping, Node, Scalar, find
+from factory.yamltree import Items, Location, Mapping, Node, Scalar, find
 
 Found = Iterator[tuple[Location, str, str]]
 MAX_WORDS = 50  # unknown words of a template that are shown; it is probably none

@@ -97,7 +97,8 @@ def _limits(name: str) -> dict[str, int]:
 
 @functools.cache
 def _shared() -> tuple[Rule, ...]:
-    from factory.yamlfile import load, plain
+    from factory.yamlfile import load
+    from factory.yamltree import plain
 
     found: dict[str, Rule] = {}
     for path in sorted(FOLDER.glob("rules/*.yaml")):
