@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from factory import http, settings
 from factory.doctor.row import Check
@@ -22,7 +22,8 @@ from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_api, mgc_i
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
 from factory.publish.mgc_api import passing
-from factory.publish.mgc_images import ACTIVE, ENDED, FAILED, CustomImage, Images, deletion
+from factory.publish.mgc_images import ACTIVE, CustomImage, Images
+from factory.publish.mgc_names import ARRIVAL_TRIES, How, Name
 from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
 from factory.publish.publications import Publication
@@ -31,9 +32,6 @@ from factory.units import format_duration
 if TYPE_CHECKING:
     from factory.console import Console
     from factory.publish.transport import Transport
-
-ARRIVAL_TRIES = 10  # looks for an image whose name is taken, most likely by a request of ours
-How = Literal["imported", "adopted", "skipped"]
 
 
 def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: Console) -> MagaluImport:
@@ -100,6 +98,10 @@ class MagaluImport:
             self._images = Images(self.place, api_key(), self.console)
         return self._images
 
+    @property
+    def _wanted(self) -> Name:
+        return Name(self.images, self.request, self.artefact.sha256, self.wishes, self.console)
+
     def describe(self, url: str) -> str:
         """The request as it would be sent, and the same as an ``mgc`` command."""
         headers = "content-type: application/json\nx-api-key: ***"
@@ -127,7 +129,7 @@ class MagaluImport:
             self.console.warn(f"The store keeps the image as {kept}: the cloud may not be able to read it in time")
         with self.console.stage("name") as stage:
             stage.note(self.name)
-            found = self._look()
+            found = self._wanted.look()
             if found is None:
                 mgc_machines.warn_unless_one_fits(self.place, api_key(), self.request.requirements, self.console)
         return self._settle(*found) if found else None
@@ -141,7 +143,7 @@ class MagaluImport:
         self.console.redact(url.secret)
         self._check_url(url)
         with self.console.stage("request") as stage, publications.alone(self.place.url, self.name, self.console):
-            found = self._look()  # another run may have been quicker
+            found = self._wanted.look()  # another run may have been quicker
             if found is None:
                 record = Publication(
                     target=self.transport.target,
@@ -159,79 +161,7 @@ class MagaluImport:
                 stage.note(image)
         return self._settle(*found) if found else self._waited(image, record, "imported", new=True)
 
-    # Names that are taken
-
-    def _look(self) -> tuple[CustomImage, How] | None:
-        """The image to take instead of a new one; None when the name is free. Raises PublishError when it is taken."""
-        known = publications.find(self.place.url, self.name, self.artefact.sha256)
-        if known and known.unfinished and known.id:
-            # By its id, because the list may hold active images only.
-            begun = self._shown(known.id)
-            if begun and begun.status not in ENDED:
-                return begun, "adopted"
-            known = known.write(state="failed", status=begun.status if begun else "gone")
-        taken = self.images.find(self.name)
-        if taken is None:
-            return None
-        if known and known.unfinished and self._ours(taken) and taken.status not in ENDED:
-            return taken, "adopted"
-        same = bool(known and known.id == taken.id)
-        if taken.status in FAILED and self.wishes.delete_failed and publications.by_id(taken.id):
-            self._delete(taken)
-            return None
-        if taken.status in ENDED:
-            raise PublishError(
-                f"the name {self.name} is taken by the image {taken.id}, whose status is {taken.status}{taken.trace}",
-                cause="An earlier import under this name failed" if same else ENDED[taken.status],
-                hint=f"Choose another --name, or delete that image: {deletion(taken.id)}, or --delete-failed "
-                "if it was this host that asked for it",
-                code="publish.name-taken",
-            )
-        if self.wishes.if_exists == "skip":
-            if not same:
-                self.console.warn(
-                    f"{self.name} is there already ({taken.id}); nothing tells that it has the same bytes"
-                )
-            return taken, "skipped"
-        raise PublishError(
-            f"the name {self.name} is taken by the image {taken.id} ({taken.status}){taken.trace}",
-            cause="An earlier run imported these very bytes" if same else "Names are unique within a tenant",
-            hint="Choose another --name or --version, take it as it is with --if-exists skip, or delete it: "
-            + deletion(taken.id),
-            code="publish.name-taken",
-        )
-
-    def _delete(self, image: CustomImage) -> None:
-        """Delete *image* and wait until its name is free."""
-        self.console.say(f"Deleting the image {image.id}, whose import under this name failed ({image.status})")
-        self.images.delete(image.id)
-        for number in range(ARRIVAL_TRIES):
-            if self.images.find(self.name) is None:
-                return
-            time.sleep(mgc_api.pause_before(number, PublishError("")))
-        raise PublishError(
-            f"the name {self.name} is still taken by the image {image.id}, which was deleted",
-            hint="Wait a while and run the same command again",
-            code="publish.name-taken",
-        )
-
-    def _shown(self, image: str) -> CustomImage | None:
-        try:
-            return self.images.show(image)
-        except Refused as error:
-            if error.http_status == 404:
-                return None
-            raise
-
-    def _ours(self, image: CustomImage) -> bool:
-        """Whether *image* can be what we asked for: all that the cloud tells of it agrees."""
-        wanted = self.request
-        agree = [
-            not image.description or image.description == wanted.description,
-            not image.version or image.version == wanted.version,
-            not image.requirements or dict(image.requirements) == wanted.requirements.as_dict(),
-        ]
-        return all(agree)
+    # An image that is there already
 
     def _settle(self, image: CustomImage, how: How) -> Brought:
         """Take *image* for the one wanted, waiting for it when it is not active yet."""
@@ -304,7 +234,7 @@ class MagaluImport:
             if number:
                 time.sleep(mgc_api.pause_before(number - 1, PublishError("")))
             found = self.images.find(self.name)
-            if found is not None and self._ours(found):
+            if found is not None and self._wanted.ours(found):
                 return found.id
         return ""
 

@@ -1,0 +1,98 @@
+"""Names of images in Magalu Cloud: whether one is free, and whether the image that has it may be taken for ours."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+from factory.errors import PublishError
+from factory.publish import mgc_api, publications
+from factory.publish.importer import Wishes
+from factory.publish.mgc_answers import Refused
+from factory.publish.mgc_images import ENDED, FAILED, CustomImage, Images, deletion
+from factory.publish.mgc_request import ImageRequest
+
+if TYPE_CHECKING:
+    from factory.console import Console
+
+ARRIVAL_TRIES = 10  # looks for an image whose name is taken, most likely by a request of ours
+How = Literal["imported", "adopted", "skipped"]
+
+
+class Name:
+    """The name that *request* wants for the bytes *sha256*, among *images*."""
+
+    def __init__(self, images: Images, request: ImageRequest, sha256: str, wishes: Wishes, console: Console) -> None:
+        self._images, self._request, self._sha256 = images, request, sha256
+        self._wishes, self._console = wishes, console
+
+    def look(self) -> tuple[CustomImage, How] | None:
+        """The image to take instead of a new one; None when the name is free. Raises PublishError when it is taken."""
+        name = self._request.name
+        known = publications.find(self._images.place.url, name, self._sha256)
+        if known and known.unfinished and known.id:
+            # By its id, because the list may hold active images only.
+            begun = self._shown(known.id)
+            if begun and begun.status not in ENDED:
+                return begun, "adopted"
+            known = known.write(state="failed", status=begun.status if begun else "gone")
+        taken = self._images.find(name)
+        if taken is None:
+            return None
+        if known and known.unfinished and self.ours(taken) and taken.status not in ENDED:
+            return taken, "adopted"
+        same = bool(known and known.id == taken.id)
+        if taken.status in FAILED and self._wishes.delete_failed and publications.by_id(taken.id):
+            self._delete(taken)
+            return None
+        if taken.status in ENDED:
+            raise PublishError(
+                f"the name {name} is taken by the image {taken.id}, whose status is {taken.status}{taken.trace}",
+                cause="An earlier import under this name failed" if same else ENDED[taken.status],
+                hint=f"Choose another --name, or delete that image: {deletion(taken.id)}, or --delete-failed "
+                "if it was this host that asked for it",
+                code="publish.name-taken",
+            )
+        if self._wishes.if_exists == "skip":
+            if not same:
+                self._console.warn(f"{name} is there already ({taken.id}); nothing tells that it has the same bytes")
+            return taken, "skipped"
+        raise PublishError(
+            f"the name {name} is taken by the image {taken.id} ({taken.status}){taken.trace}",
+            cause="An earlier run imported these very bytes" if same else "Names are unique within a tenant",
+            hint="Choose another --name or --version, take it as it is with --if-exists skip, or delete it: "
+            + deletion(taken.id),
+            code="publish.name-taken",
+        )
+
+    def _delete(self, image: CustomImage) -> None:
+        """Delete *image* and wait until its name is free."""
+        self._console.say(f"Deleting the image {image.id}, whose import under this name failed ({image.status})")
+        self._images.delete(image.id)
+        for number in range(ARRIVAL_TRIES):
+            if self._images.find(self._request.name) is None:
+                return
+            time.sleep(mgc_api.pause_before(number, PublishError("")))
+        raise PublishError(
+            f"the name {self._request.name} is still taken by the image {image.id}, which was deleted",
+            hint="Wait a while and run the same command again",
+            code="publish.name-taken",
+        )
+
+    def _shown(self, image: str) -> CustomImage | None:
+        try:
+            return self._images.show(image)
+        except Refused as error:
+            if error.http_status == 404:
+                return None
+            raise
+
+    def ours(self, image: CustomImage) -> bool:
+        """Whether *image* can be what we asked for: all that the cloud tells of it agrees."""
+        wanted = self._request
+        agree = [
+            not image.description or image.description == wanted.description,
+            not image.version or image.version == wanted.version,
+            not image.requirements or dict(image.requirements) == wanted.requirements.as_dict(),
+        ]
+        return all(agree)
