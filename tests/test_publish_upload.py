@@ -204,4 +204,4 @@ def test_a_badly_behaved_store_takes_an_image_too(tmp_path: Path, monkeypatch: p
         with pytest.raises(PublishError) as caught:
             opened(patience=1).put_beside(made, {"x.json": b"{}"})
         assert caught.value.code == "publish.checksum-mode"
-        assert "FACTORY_S3_CHECKSUMS=when_required" in caught.value.hint
+        assert "FACTORY_S3_CHECKSUMS=when_required" in caught.value.command
