@@ -138,6 +138,11 @@ class Workspace:
         with self._lock:
             self._rewrite(kept=self._entry.kept or "a machine runs", kept_machine=machine)
 
+    def forget_machine(self) -> None:
+        """The machine that was noted does not outlive this process, and the rest need not either."""
+        with self._lock:
+            self._rewrite(kept="", kept_machine=None)
+
     def _rewrite(self, **changes: object) -> None:
         self._entry = ledger.rewrite(self._state, self._entry, **changes)
 

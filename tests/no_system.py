@@ -211,6 +211,23 @@ def kept_when_refused(keep: str) -> None:
     tell(machine=workspace.entry.kept_machine.name if workspace.entry.kept_machine else None)
 
 
+def interrupted_after_one_was_kept() -> None:
+    """One boot was refused and kept, and then somebody presses Ctrl-C: nothing of it may stay."""
+    state = Path(os.environ["FACTORY_STATE"])
+    workspace = Workspace.create("web", "0" * 8, output=state / "out", state=state)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Hypervisor(workspace.work, TCG, owner=workspace, keep=60) as hypervisor,
+    ):
+        with hypervisor.machine(spec_of(workspace.work, sector("HERE\n", SPIN))) as machine:
+            machine.login = Login("debian", new_keypair("boot-test"), None)
+            machine.refused = True
+        tell(before=len(qemus()), kept=bool(workspace.entry.kept_machine))
+        raise KeyboardInterrupt
+    tell(after=len(qemus()), still=bool(workspace.entry.kept or workspace.entry.kept_machine))
+    workspace.fail()
+
+
 def fills_its_disk() -> None:
     """A guest writes one sector into each cylinder of its disk, until the host has no space left."""
     #  xor ax,ax; mov es,ax; mov bx,0x7c00; mov dl,0x80; xor dh,dh; mov cx,2; mov ax,0x301; int 0x13; inc ch; jmp back

@@ -12,9 +12,11 @@ from factory import seed
 from factory.boot_test import BootTest, Outcome, assertions
 from factory.boot_test.assertions import Seen, after_reboot, check, compare, did_not_boot, unchanged
 from factory.boot_test.facts import Facts, _locked
-from factory.boot_test.run import GIB, Boot, boots_of
+from factory.boot_test.run import GIB, Boot, _refuses, boots_of
 from factory.errors import MachineError
 from factory.findings import Finding
+from factory.recipe import load_recipe
+from tests.recipe_files import HEAD, write
 
 LOGIN = seed.new_keypair("login")
 STRANGER = seed.new_keypair("stranger")
@@ -225,3 +227,11 @@ def test_the_two_boots_differ_in_all_that_may_differ_between_clouds() -> None:
 def test_an_outcome_fails_by_its_failed_findings() -> None:
     findings = tuple(check(seen(hostname="x")))
     assert [finding.rule for finding in Outcome((), findings).failed] == ["BOOT-HOSTNAME"]
+
+
+def test_what_the_recipe_ignores_keeps_no_machine(tmp_path: Path) -> None:
+    (finding,) = [each for each in check(seen(failed=["a.service"])) if each.status == "fail"]
+    plain = BootTest(tmp_path / "image.qcow2", "debian", "full")
+    assert _refuses(plain, [finding])
+    recipe = load_recipe(str(write(tmp_path, f"{HEAD}checks: {{ignore: {{{finding.rule}: known}}}}\n")))
+    assert not _refuses(replace(plain, recipe=recipe), [finding])

@@ -92,6 +92,20 @@ def test_of_boots_that_are_refused_one_runs_on_if_that_is_wanted(tmp_path: Path,
 
 
 @pytest.mark.real
+def test_an_interrupt_leaves_no_machine_that_nobody_hears_of(tmp_path: Path) -> None:
+    process = child([*SCENARIO, "interrupted_after_one_was_kept"], tmp_path / "state", tmp_path / "cache")
+    said, wrong = process.communicate(timeout=90)
+    assert process.returncode == 0, wrong
+    facts: Facts = {}
+    for line in said.splitlines():
+        facts |= json.loads(line)
+    assert facts == {"before": 1, "kept": True, "after": 0, "still": False}
+    assert ledger.entries(tmp_path / "state") == []
+    assert [path for path in (tmp_path / "state/builds").rglob("*") if path.is_file()] == []
+    assert run("gc").stdout == "There was nothing to remove.\n"
+
+
+@pytest.mark.real
 def test_its_console_is_shown_and_followed_until_it_ends(failed: Facts) -> None:
     done = run("console", "--no-follow")
     assert (done.returncode, "HERE" in done.stdout) == (0, True)

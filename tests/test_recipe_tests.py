@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,13 +139,22 @@ def test_each_has_a_finding_of_its_own_and_none_stops_the_others(guest: SshGuest
         ("service: {name: bad, timeout: 1s}", True),
     ],
 )
+@pytest.mark.parametrize("idle", [True, False])
 def test_in_a_slow_guest_only_what_may_still_change_is_waited_for(
-    guest: SshGuest, site: int, tmp_path: Path, test: str, patient: bool
+    guest: SshGuest, site: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: str, patient: bool, idle: bool
 ) -> None:
+    monkeypatch.setattr(recipe_tests, "_idle", lambda _: idle)
+    monkeypatch.setattr(recipe_tests, "SLOW_PAUSE", 2.0)
     start = time.monotonic()
     (finding,) = run(guest, recipe_of(tmp_path, test.replace("@PORT@", str(site))), scale=8.0)
     assert finding.status == "fail"
-    assert (time.monotonic() - start > 5.5) is patient
+    assert (time.monotonic() - start > 5.5) is (patient or not idle)
+
+
+def test_a_guest_is_idle_when_nothing_waits_for_its_processors() -> None:
+    for text, idle in (("0.31 0.52 0.48 1/90 512\n", True), ("0.90 0.1 0.1 2/90 512\n", False), ("", False)):
+        guest: Any = SimpleNamespace(run=lambda *_, text=text, **__: SimpleNamespace(stdout=text))
+        assert recipe_tests._idle(guest) is idle
 
 
 def test_tests_that_fail_wait_for_a_slow_guest_together(guest: SshGuest, tmp_path: Path) -> None:

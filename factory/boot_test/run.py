@@ -15,6 +15,7 @@ from factory import disk, seed
 from factory.boot_test import assertions
 from factory.boot_test.facts import Facts, gather
 from factory.boot_test.recipe_tests import run_tests
+from factory.checking import ignoring
 from factory.errors import FactoryError, MachineError
 from factory.findings import Finding, failed
 from factory.guest import Guest
@@ -203,10 +204,15 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
                 start = time.monotonic()
                 ran.findings += _reboot(test, boot, machine, login, ran.facts, hypervisor)
                 ran.reboot = time.monotonic() - start
-            machine.refused = bool(failed(ran.findings))
+            machine.refused = _refuses(test, ran.findings)
     finally:
         overlay.unlink(missing_ok=True)
         iso.unlink(missing_ok=True)
+
+
+def _refuses(test: BootTest, findings: Sequence[Finding]) -> bool:
+    """Whether *findings* refuse the image; what its recipe ignores does not."""
+    return bool(failed(ignoring(findings, test.recipe.checks.ignore if test.recipe else {})))
 
 
 def _reboot(

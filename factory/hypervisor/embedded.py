@@ -106,6 +106,16 @@ def keep(uuid: str, seconds: float) -> None:
             _open.kept.append(uuid)
 
 
+def unkeep(uuid: str) -> None:
+    """The machine *uuid* shall not outlive this process after all."""
+    with _lock:
+        if _open is not None and uuid in _open.kept:
+            _open.kept.remove(uuid)
+            _open.watcher.keep(uuid, 0)
+            if not _open.kept:
+                (_open.folder / KEPT).unlink(missing_ok=True)
+
+
 def reap(*, kept: bool = False, dry_run: bool = False) -> list[str]:
     """End the machines of processes that are gone and remove their folders; says which. With *kept*, kept ones too.
 

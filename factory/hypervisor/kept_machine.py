@@ -55,3 +55,12 @@ def keep(machine: Machine, owner: Workspace, seconds: float) -> bool:
         return False
     embedded.keep(machine.spec.uuid, seconds)
     return True
+
+
+def unkeep(machine: Machine, owner: Workspace) -> None:
+    """End *machine*, which was kept: nobody is told of it."""
+    embedded.unkeep(machine.spec.uuid)
+    machine.destroy()
+    for name in (KEY, KNOWN_HOSTS):
+        (owner.work / name).unlink(missing_ok=True)
+    owner.forget_machine()

@@ -38,11 +38,11 @@ class Watcher:
         self._keeps = False
 
     def keep(self, uuid: str, seconds: float) -> None:
-        """Leave the machine *uuid* alone for *seconds*, also after our own end."""
+        """Leave the machine *uuid* alone for *seconds*, also after our own end; with 0 no longer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{uuid} {seconds:.0f}\n".encode())
         self._process.stdin.flush()
-        self._keeps = True
+        self._keeps = seconds > 0
 
     def close(self) -> None:
         """Let it look once more, and wait for its end, unless a machine is kept."""
