@@ -195,7 +195,10 @@ def search_compressed(image: Image, canaries: Sequence[Canary]) -> CompressedSea
         elif kind:
             look_into(f"{shown}, unpacked", _unpacked(image, path, partition, kind), shown)
     result.not_searched += [
-        Unsearched(f"free blocks of partition {number}", "of what was deleted on btrfs, some may be compressed")
+        Unsearched(
+            f"partition {number} (btrfs)",
+            "what was deleted there, or lies in a subvolume that is mounted nowhere, may be compressed",
+        )
         for number in sorted(btrfs)
     ]
     for folder, count in packaged.items():

@@ -105,6 +105,8 @@ def _tools(guest: Guest) -> None:
     kernel, name = {"rhel": (RHEL_KERNEL, "initramfs-{}.img"), "suse": (SUSE_KERNEL, "initrd-{}")}[guest.family]
     drivers = (*DRIVERS, *OTHER_DRIVERS, "btrfs")
     guest.files[f"/boot/{name.format(kernel)}"] = initramfs(kernel, *drivers, maker="dracut")
+    modules = f"/usr/lib/modules/{kernel}/modules.dep"
+    guest.files[modules] = f"{guest.files[modules]}kernel/fs/btrfs/btrfs.ko:\n"
     guest.files["/usr/sbin/btrfs"] = program()
 
 
@@ -128,6 +130,15 @@ def test_a_defect_is_found_in_each_subvolume(tmp_path: Path, family: str) -> Non
     assert findings_of(tmp_path / "var", family, write("/var/log/messages", "Nov 22 host kernel: started\n", 0o600))
     twin = (write("/root/.bash_history", "", 0o600), write("/var/log/messages", ""))
     assert not findings_of(tmp_path / "twin", family, *twin)
+
+
+def test_the_driver_of_btrfs_is_needed(tmp_path: Path) -> None:
+    def without(guest: Guest) -> None:
+        image = initramfs(RHEL_KERNEL, *DRIVERS, *OTHER_DRIVERS, maker="dracut")
+        guest.files[f"/boot/initramfs-{RHEL_KERNEL}.img"] = image
+
+    found = broken(check(make(tmp_path / "disk", "rhel", on_btrfs, without)))
+    assert any("btrfs" in each.evidence for some in found.values() for each in some)
 
 
 @pytest.mark.parametrize(
@@ -162,4 +173,4 @@ def test_a_canary_in_compressed_data_is_found(tmp_path: Path, codec: str) -> Non
         result = canaries.search_compressed(image, [secret])
     assert bool(raw) == (not codec)
     assert [hit.where for hit in result.hits] == ["/etc/note", "/not-mounted/small"]
-    assert [each.path for each in result.not_searched] == ["free blocks of partition 0"]
+    assert [each.path for each in result.not_searched] == ["partition 0 (btrfs)"]

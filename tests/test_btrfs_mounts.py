@@ -89,6 +89,16 @@ def test_the_default_subvolume_is_the_root_as_on_opensuse(tmp_path: Path) -> Non
         assert image.tops()["/"].path == ""
 
 
+def test_a_subvolume_whose_place_is_missing_is_walked_where_it_is(tmp_path: Path) -> None:
+    maker = Maker()
+    top, data = maker.subvolume(), maker.subvolume(256)
+    system(top, "LABEL=root / btrfs defaults 0 0\nLABEL=root /srv/data btrfs subvol=data 0 0\n")
+    top.nest(256, b"data", data)
+    data.file(256, b"note", b"mine")
+    with open_image(maker.write(tmp_path / "disk")) as image:
+        assert "/data/note" in dict(image.walk("/"))
+
+
 @pytest.mark.parametrize(
     ("options", "seen"),
     [

@@ -85,7 +85,7 @@ def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
     elif line.kind == "swap" and line.source.startswith("/") and not line.source.startswith("/dev/"):
         if not image.exists(line.source):
             yield Problem(fstab.PATH, f"{line.evidence}: there is no such file")
-    elif kind == "there" and image.mounts().get(line.place, 0) is None:
+    elif image.mounts().get(line.place, 0) is None and any(each.startswith("subvol") for each in line.options):
         yield Problem(fstab.PATH, f"{line.evidence}: the disk has no such subvolume")
     elif line.place == "/" and kind == "there":
         number = devices.partition(image, line.source)

@@ -16,9 +16,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     least, percent = int(rule.parameters.get("bytes", 250 * _MIB)), float(rule.parameters.get("percent", 10))
     mounts = looked.image.mounts()
     told = []
+    looked_at = set()  # subvolumes share the space of one file system
     for place in ("/", "/boot", "/var"):
         part = next((p for p in looked.image.partitions() if p.number == mounts.get(place) and place in mounts), None)
-        system = part.filesystem if part else None
+        system = part.filesystem if part and part.number not in looked_at else None
+        looked_at.add(mounts.get(place))
         if system is None or not system.size or system.free is None:
             continue
         told.append(f"{place}: {system.free // _MIB} of {system.size // _MIB} MiB are free")

@@ -8,6 +8,7 @@ is raised: "could not look" must never pass for "nothing there".
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -231,11 +232,18 @@ class Image:
             left += below[::-1]
 
     def _mounted_below(self, path: str) -> dict[str, tuple[int, int]]:
-        """The places of mounts at and below *path*, and the partition and inode of what is mounted there."""
-        tops = self._facts.tops.items()
-        return {
-            place: (top.partition, top.inode) for place, top in tops if f"{place.rstrip('/')}/".startswith(f"{path}/")
-        }
+        """The places at and below *path* where something is mounted, and the partition and inode of what that is.
+
+        A place that a walk does not come to (it is missing, or below a symbolic link) is left out.
+        """
+        mounted = {}
+        for place, top in self._facts.tops.items():
+            if f"{place.rstrip('/')}/".startswith(f"{path}/"):
+                with contextlib.suppress(Unreadable):
+                    found = self.stat(place)
+                    if found and (found.partition, found.inode) == (top.partition, top.inode):
+                        mounted[place] = (top.partition, top.inode)
+        return mounted
 
     def glob(self, pattern: str, *, partition: int | None = None) -> list[str]:
         """Paths that match an absolute *pattern* with ``*``, ``?``, ``[...]`` and ``**`` (any depth), in order.
