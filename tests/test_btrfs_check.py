@@ -106,7 +106,7 @@ def _tools(guest: Guest) -> None:
     drivers = (*DRIVERS, *OTHER_DRIVERS, "btrfs")
     guest.files[f"/boot/{name.format(kernel)}"] = initramfs(kernel, *drivers, maker="dracut")
     modules = f"/usr/lib/modules/{kernel}/modules.dep"
-    guest.files[modules] = f"{guest.files[modules]}kernel/fs/btrfs/btrfs.ko:\n"
+    guest.files[modules] = str(guest.files[modules]) + "kernel/fs/btrfs/btrfs.ko:\n"
     guest.files["/usr/sbin/btrfs"] = program()
 
 
