@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from factory import targets
-from factory.checks import Looked, Problem, partition_table, without_line
+from factory import checks, targets
+from factory.checks import Looked, Problem, partition_table, run, without_line
 from factory.quoting import quoted
 from factory.reading import netplan, network
 from tests.guest_tree import Content, Tree, plant
@@ -128,3 +129,25 @@ def test_a_hostile_name_in_a_fix_is_no_news_for_the_terminal(tmp_path: Path) -> 
     assert quoted("/etc/x y") == "'/etc/x y'"
     made = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
     assert made.stdout == name.encode() and quoted(name).isprintable()
+
+
+@pytest.mark.parametrize("name", ["x;id;{subject};", "{subject}", "it's {subject}; id", "-f FORMAT {subject} $(id)"])
+def test_a_name_in_the_guest_that_looks_like_a_template_stays_one_word(tmp_path: Path, name: str) -> None:
+    path = f"/etc/network/interfaces.d/{name}"
+    content = f"iface eth0 inet dhcp\n  hwaddress ether {MAC}\n"
+    target = targets.load("mgc")
+    rules = [rule for rule in targets.rules(target) if rule.id == "GEN-G21"]
+    image = Tree(plant(plant(tmp_path, GUEST), {path: content, "/etc/network/interfaces": "source interfaces.d/*\n"}))
+    found = run(rules, Looked(cast(Any, SimpleNamespace(format="raw", instead="")), target, image))
+    assert found and all(shlex.split(each.fix) == ["sed", "-i", "2s/.*//", path] for each in found), found
+
+
+def test_the_subject_of_a_rules_own_fix_is_one_word_too() -> None:
+    rule = next(rule for rule in targets.rules(targets.load("mgc")) if rule.fix == "rm -f {subject}")
+    path = "/etc/{subject};id;'{subject}'"
+    assert shlex.split(checks._broken(rule, Problem(path, "e")).fix) == ["rm", "-f", path]
+
+
+def test_no_check_leaves_a_template_in_a_fix_of_its_own() -> None:
+    folder = Path(checks.__file__).parent
+    assert [file.name for file in folder.glob("*.py") if "{subject}" in file.read_text()] == ["__init__.py"]

@@ -51,7 +51,7 @@ class Problem:
     """One thing that is wrong. *subject* is a path of the guest or ``image``; *evidence* the very path and line.
 
     Of a secret the evidence is path, line number, kind and length, never the value. *warn* makes it only a warning.
-    *fix* is the command that mends this one, where it is not the rule's.
+    *fix* is the command that mends this one, where it is not the rule's; names of the guest in it are :func:`quoted`.
     """
 
     subject: str
@@ -262,7 +262,8 @@ def _finding(
     fix: str | None = None,
 ) -> Finding:
     broken = status in ("warn", "fail")
-    fix = (fix or rule.fix).replace("{subject}", quoted(subject))
+    # Only a rule's own text is a template: a fix of a check may hold {subject} as part of a name in the guest.
+    fix = fix or rule.fix.replace("{subject}", quoted(subject))
     return Finding(
         rule=rule.id,
         status=status,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.leftovers import text
+from factory.quoting import quoted
 from factory.reading import boot_entries
 
 _SIZE = 1024  # bytes of a grubenv
@@ -45,19 +46,18 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for entry in found.entries:
         if entry.default and entry.protected:
             asks = f"{entry.path}:{entry.line}: the default entry asks for a password"
-            yield Problem(
-                entry.path, asks, fix="Add --unrestricted to the menuentry, or take superusers out of {subject}"
-            )
+            fix = f"Add --unrestricted to the menuentry, or take superusers out of {quoted(entry.path)}"
+            yield Problem(entry.path, asks, fix=fix)
     for path, variables in looked.know(boot_entries.environment).items():
         for note in _NOTES:
             if variables.get(note) and not (note == "boot_indeterminate" and variables[note] == "0"):
                 line = _line(text(looked.image, path) or "", note)
                 left = f"{path}:{line}: {note}={variables[note][:60]}"
-                yield Problem(path, left, warn=True, fix=f"grub-editenv {{subject}} unset {note}")
+                yield Problem(path, left, warn=True, fix=f"grub-editenv {quoted(path)} unset {note}")
         stat = looked.image.stat(path, follow=True)
         if stat and stat.size != _SIZE:
             size = f"{path}: {stat.size} bytes, and GRUB writes only to one of {_SIZE}"
-            yield Problem(path, size, warn=True, fix="rm -f {subject} && grub-editenv {subject} create")
+            yield Problem(path, size, warn=True, fix=f"rm -f {quoted(path)} && grub-editenv {quoted(path)} create")
     yield Note(", ".join(f"{name}: {seconds:g} s" for name, seconds in found.timeouts.items()) or "no menu")
 
 

@@ -24,7 +24,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
     for path, (what, mild) in _FILES.items():
         if what and image.exists(path):
-            yield Problem(path, f"{path} is there: {what}", mild, "rm -f {subject}")
+            yield Problem(path, f"{path} is there: {what}", mild, f"rm -f {path}")
     if image.exists(_UPDATE) or image.exists(f"/etc{_UPDATE}"):
         yield Problem(_UPDATE, f"{_UPDATE} is there: the first boot installs updates and starts anew", warn=True)
     units = looked.know(systemd.read)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_line, without_words
+from factory.quoting import quoted
 from factory.reading import boot_entries, cloud_init, datasources, next_command_line, openrc, systemd
 from factory.reading.lines import content_of, entries, layered
 from factory.reading.systemd import Systemd
@@ -56,7 +57,7 @@ def _systemd(looked: Looked, services: Systemd) -> Iterator[Problem | Note]:
     if (generator and (found := looked.image.stat(generator, follow=True)) is None) or (generator and not found.size):  # type: ignore[union-attr]
         told = f"{generator} masks the generator that starts cloud-init"
         masked = generator.startswith(("/etc/", "/usr/local/"))
-        yield Problem(generator, told, fix="rm -f {subject}" if masked else REINSTALL)
+        yield Problem(generator, told, fix=f"rm -f {generator}" if masked else REINSTALL)
     elif not generator and not linked:
         none = "there is no cloud-init-generator, and nothing else starts cloud-init.target"
         yield Problem("image", none, fix=REINSTALL)
@@ -82,7 +83,7 @@ def _kernel(looked: Looked) -> Iterator[Problem]:
     for path, place, words in looked.know(next_command_line.read):
         if "cloud-init=disabled" in words:
             told = f"{place} (for the boot entries that are made next)"
-            yield Problem(path, told, warn=True, fix=f"Take cloud-init=disabled out of {path}")
+            yield Problem(path, told, warn=True, fix=f"Take cloud-init=disabled out of {quoted(path)}")
 
 
 def _environment(looked: Looked) -> Iterator[Problem]:

@@ -13,12 +13,13 @@ from typing import Any
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.inspection import Image
+from factory.quoting import quoted
 from factory.reading import packages
 
 REMOVED = {
-    "dpkg": "apt-get purge {subject}, in the guest",
-    "rpm": "dnf remove {subject}, or zypper remove {subject}, in the guest",
-    "apk": "apk del {subject}, in the guest",
+    "dpkg": "apt-get purge {name}, in the guest",
+    "rpm": "dnf remove {name}, or zypper remove {name}, in the guest",
+    "apk": "apk del {name}, in the guest",
 }
 
 
@@ -32,18 +33,18 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             continue
         names = [name for name in found.installed if _any(name, agents.get("packages", ()))]
         for name in names:
-            yield Problem(name, f"{found.evidence(name)}: {origin}", fix=REMOVED.get(found.system))
+            fix = REMOVED[found.system].format(name=quoted(name)) if found.system in REMOVED else None
+            yield Problem(name, f"{found.evidence(name)}: {origin}", fix=fix)
         for snap in found.snaps:
             if _any(snap, agents.get("snaps", ())):
-                yield Problem(
-                    snap, f"/var/lib/snapd/snaps: {snap}: {origin}", fix="snap remove {subject}, in the guest"
-                )
+                fix = f"snap remove {quoted(snap)}, in the guest"
+                yield Problem(snap, f"/var/lib/snapd/snaps: {snap}: {origin}", fix=fix)
                 told += 1
         # What a package of its own has put there was told with it.
         if not names:
             for key in ("files", "traces"):
                 for path in _paths(looked.image, agents.get(key, ())):
-                    yield Problem(path, f"{path}: {origin}", key == "traces", "rm -rf {subject}")
+                    yield Problem(path, f"{path}: {origin}", key == "traces", f"rm -rf {quoted(path)}")
         told += len(names)
     yield Note(f"{len(found.installed)} packages and {len(found.snaps)} snaps, none of them such an agent")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule, without_words
+from factory.quoting import quoted
 from factory.reading import boot_entries, next_command_line
 
 
@@ -27,5 +28,5 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for path, place, words in looked.know(next_command_line.read):
         if found := [word for word in words if any(fnmatchcase(word, pattern) for pattern in patterns)]:
             shown = f"{place} (for the boot entries that are made next)"
-            yield Problem(path, shown, warn=True, fix=f"Take {' '.join(found)} out of {path}")
+            yield Problem(path, shown, warn=True, fix=f"Take {' '.join(found)} out of {quoted(path)}")
     yield Note(f"{len(entries)} boot entries have none of {' '.join(patterns)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.quoting import quoted
 from factory.reading import accounts, default_user, sshd
 from factory.reading.sshd import Line, Sshd
 
@@ -38,7 +39,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     account = looked.know(accounts.read).named(name)
     if account and not account.login_shell:
         told = f"{account.place}: {name} has the shell {account.shell}, which lets nobody in"
-        yield Problem(name, told, fix="usermod -s /bin/sh {subject}")
+        yield Problem(name, told, fix=f"usermod -s /bin/sh {quoted(name)}")
 
 
 def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) -> Iterator[Problem]:

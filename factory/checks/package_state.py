@@ -67,4 +67,4 @@ def _locked(image: Image) -> Iterator[Problem]:
         for fields in stanzas(text(image, path) or ""):
             if re.fullmatch(r"-\d+", fields.get("Pin-Priority", "")) and fields.get("Package") == "*":
                 told = f"{path}: no package at all is updated from {fields.get('Pin', '?')}"
-                yield Problem(path, told, fix="rm -f {subject}")
+                yield Problem(path, told, fix=f"rm -f {quoted(path)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.quoting import quoted
 from factory.reading import cloud_init
 
 GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/usr/local/bin/growpart")
@@ -49,10 +50,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             if module not in modules and not (module == "growpart" and other):
                 path = settings.path("cloud_init_modules")
                 told = f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}"
-                yield Problem(path, told, fix=f"Write {module} into cloud_init_modules of {{subject}}")
+                yield Problem(path, told, fix=f"Write {module} into cloud_init_modules of {quoted(path)}")
         for keys in (("growpart", "mode"), ("resize_rootfs",)):
             if settings.word(*keys) in OFF:
-                yield Problem(settings.path(*keys), settings.place(*keys), fix="Take the line out of {subject}")
+                path = settings.path(*keys)
+                yield Problem(path, settings.place(*keys), fix=f"Take the line out of {quoted(path)}")
     yield Note(f"the tools for {kind} and cloud-init's modules are there")
 
 

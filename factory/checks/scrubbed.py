@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.quoting import quoted
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -39,7 +40,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             warn = name in mild or left.severity == "warn" or any(fnmatch(left.path, pattern) for pattern in mild)
             # These two have to stay; whose mode or owner is wrong is mended by setting them.
             stays = left.path in ("/tmp", "/var/tmp")  # noqa: S108 - of the guest
-            fix = "chown 0:0 {subject} && chmod 1777 {subject}" if stays else None
+            fix = f"chown 0:0 {quoted(left.path)} && chmod 1777 {quoted(left.path)}" if stays else None
             yield Problem(left.path, f"{left.path}: {left.evidence}", warn, fix)
     yield Note(f"nothing that {', '.join(operations)} would remove")
 
