@@ -25,8 +25,8 @@ WINDOW = 8 << 20  # bytes that zstd may look back
 _OFFSET = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
 _ZERO = 1
-_CACHED = 1024  # decoded clusters that are kept
-_TABLES = 64  # L2 tables that are kept
+_CACHED = 64 << 20  # bytes of decoded clusters that are kept
+_TABLES = 16 << 20  # bytes of L2 tables that are kept
 
 
 class Qcow2Error(Exception):
@@ -61,6 +61,16 @@ class Header:
         """Bytes of a cluster."""
         return 1 << self.cluster_bits
 
+    @property
+    def l2_entries(self) -> int:
+        """How many clusters one L2 table places."""
+        return self.cluster // 8
+
+    @property
+    def l1_needed(self) -> int:
+        """How many L2 tables the disk inside needs."""
+        return -(-self.size // (self.cluster * self.l2_entries))
+
 
 def read_header(pread: Pread) -> Header:
     """The header of the image that *pread* reads. Raises Qcow2Error when it is none, or an impossible one."""
@@ -91,26 +101,42 @@ def outside(head: Header, pread: Pread, size: int) -> tuple[str, ...]:
         return ("its first table is larger than any disk needs",)
     if head.refcount_offset + head.refcount_clusters * head.cluster > size:
         return ("its table of reference counts lies behind the end of the file",)
-    table = pread(head.l1_offset, head.l1_entries * 8)
-    if len(table) < head.l1_entries * 8:
+    if head.l1_entries < head.l1_needed:
+        return ("its first table is too small for its disk",)
+    table = pread(head.l1_offset, head.l1_needed * 8)
+    if len(table) < head.l1_needed * 8:
         return ("its first table lies behind the end of the file",)
-    bits = 62 - (head.cluster_bits - 8)
-    low, lost = (1 << bits) - 1, 0
-    for (entry,) in struct.iter_unpack(">Q", table):
+    places, lost = set[int](), 0
+    clusters = -(-head.size // head.cluster)
+    for index, (entry,) in enumerate(struct.iter_unpack(">Q", table)):
         place = entry & _OFFSET
         if not place:
             continue
+        if place % head.cluster or place in places:
+            # Each is as large as a cluster, so together they are no larger than the file and soon looked at.
+            return ("its tables of clusters overlap",)
+        places.add(place)
         entries = pread(place, head.cluster)
         if len(entries) < head.cluster:
             return ("a table of clusters lies behind the end of the file",)
-        for value in struct.unpack(f">{head.cluster // 8}Q", entries):
-            if value & _COMPRESSED:
-                start = value & low
-                # The last sector of a compressed cluster need not be whole.
-                lost += start // 512 * 512 + ((value & (_COMPRESSED - 1)) >> bits) * 512 >= size
-            elif value & _OFFSET:
-                lost += (value & _OFFSET) + head.cluster > size
+        lost += _lost(head, entries, min(head.l2_entries, clusters - index * head.l2_entries), size)
     return (f"{lost} of its clusters lie behind the end of the file",) if lost else ()
+
+
+def _lost(head: Header, entries: bytes, count: int, size: int) -> int:
+    """How many of the first *count* clusters that an L2 table places lie outside of a file of *size* bytes."""
+    if entries.count(0) == len(entries):
+        return 0
+    bits = 62 - (head.cluster_bits - 8)
+    low, lost = (1 << bits) - 1, 0
+    for (value,) in struct.iter_unpack(">Q", entries[: count * 8]):
+        if value & _COMPRESSED:
+            start = value & low
+            # The last sector of a compressed cluster need not be whole.
+            lost += start // 512 * 512 + ((value & (_COMPRESSED - 1)) >> bits) * 512 >= size
+        elif value & _OFFSET:
+            lost += (value & _OFFSET) + head.cluster > size
+    return lost
 
 
 class Qcow2:
@@ -124,15 +150,14 @@ class Qcow2:
             raise Qcow2Error("it has a backing file, a data file, encryption or features that cannot be read here")
         if head.compression not in (ZLIB, ZSTD):
             raise Qcow2Error(f"its compression is unknown ({head.compression})")
-        self._l2_entries = head.cluster // 8
-        needed = -(-head.size // (head.cluster * self._l2_entries))
+        needed = head.l1_needed
         if head.l1_entries * 8 > L1_LIMIT or head.l1_entries < needed:
             raise Qcow2Error("the qcow2 header is impossible (its tables do not fit its size)")
-        table = pread(head.l1_offset, needed * 8)
-        if len(table) < needed * 8:
+        # Tables stay bytes: as numbers of Python they would be five times as large.
+        self._l1 = pread(head.l1_offset, needed * 8)
+        if len(self._l1) < needed * 8:
             raise Qcow2Error("the qcow2 is cut off (its first table)")
-        self._l1 = struct.unpack(f">{needed}Q", table)
-        self._l2: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._l2: OrderedDict[int, bytes] = OrderedDict()
         self._decoded: OrderedDict[int, bytes] = OrderedDict()
         self._decode = decoder(WINDOW) if head.compression == ZSTD else _inflate
         self.size = head.size
@@ -167,38 +192,39 @@ class Qcow2:
         return self._exactly(start, length)
 
     def _entry(self, index: int) -> int:
-        top, below = divmod(index, self._l2_entries)
-        if top >= len(self._l1):
+        top, below = divmod(index, self.header.l2_entries)
+        if top * 8 >= len(self._l1):
             return 0
-        place = self._l1[top] & _OFFSET
+        place = _number(self._l1, top) & _OFFSET
         if not place:
             return 0
         table = self._l2.get(place)
         if table is None:
-            if len(self._l2) >= _TABLES:
-                self._l2.popitem(last=False)
-            table = self._l2[place] = struct.unpack(
-                f">{self._l2_entries}Q", self._exactly(place, self.header.cluster, whole=True)
-            )
-        return table[below]
+            self._room(self._l2, _TABLES)
+            table = self._l2[place] = self._exactly(place, self.header.cluster, whole=True)
+        return _number(table, below)
+
+    def _room(self, kept: OrderedDict[int, bytes], most: int) -> None:
+        """Room for one more of what is as large as a cluster, within *most* bytes."""
+        while kept and (len(kept) + 1) * self.header.cluster > most:
+            kept.popitem(last=False)
 
     def _compressed(self, entry: int) -> bytes:
         found = self._decoded.get(entry)
         if found is not None:
             self._decoded.move_to_end(entry)
             return found
+        self._room(self._decoded, _CACHED)
         bits = 62 - (self.header.cluster_bits - 8)
         place = entry & ((1 << bits) - 1)
         sectors = (entry & (_COMPRESSED - 1)) >> bits
         data = self._pread(place, (sectors + 1) * 512 - place % 512)
         try:
             found = self._decode(data, self.header.cluster)
-        except (zlib.error, ValueError, MemoryError) as error:
+        except (zlib.error, ValueError) as error:
             raise Qcow2Error(f"the compressed cluster at {place} of the file is damaged ({error})") from None
         if len(found) != self.header.cluster:
             raise Qcow2Error(f"the compressed cluster at {place} of the file is damaged")
-        if len(self._decoded) >= _CACHED:
-            self._decoded.popitem(last=False)
         self._decoded[entry] = found
         return found
 
@@ -213,3 +239,7 @@ class Qcow2:
 
 def _inflate(data: bytes, size: int) -> bytes:
     return zlib.decompressobj(-15).decompress(data, size)
+
+
+def _number(table: bytes, index: int) -> int:
+    return int.from_bytes(table[index * 8 : index * 8 + 8], "big")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,56 @@ def test_the_format_is_told_by_content(files: dict[str, bytes], tmp_path: Path, 
     assert (found.format, found.refused) == (name, ())
     assert found.virtual_size >= 8 << 20
     assert found.is_disk
+
+
+def tabled(path: Path, cluster_bits: int, size: int, entries: list[int]) -> Path:
+    """A qcow2 with those entries in its first table; after it come empty L2 tables, from cluster number *after* on."""
+    cluster = 1 << cluster_bits
+    after = 1 + -(-len(entries) * 8 // cluster)
+    numbers = (2, 0, 0, cluster_bits, size, 0, len(entries), cluster, 0, 1, 0, 0)
+    with path.open("wb") as file:
+        file.write(qcow2.MAGIC + struct.pack(">IQIIQIIQQIIQ", *numbers))
+        file.seek(cluster)
+        file.write(
+            struct.pack(f">{len(entries)}Q", *(entry and (after + entry) * cluster | 1 << 63 for entry in entries))
+        )
+        file.truncate((after + 4) * cluster)
+    return path
+
+
+TWO_TABLES = 1 << 30  # bytes of a disk that needs two tables of 64 KiB clusters
+
+
+def test_tables_that_do_not_overlap_are_right(tmp_path: Path) -> None:
+    assert image_file.look(tabled(tmp_path / "x", 16, TWO_TABLES, [1, 2])).refused == ()
+
+
+def test_two_entries_that_share_a_table_are_damage_at_once(tmp_path: Path) -> None:
+    """Millions of entries that name one table: looking at it for each took hours."""
+    path = tabled(tmp_path / "x", 16, 32 << 40, [1] * (2 << 20))
+    began = time.monotonic()
+    assert image_file.look(path).damaged == ("its tables of clusters overlap",)
+    assert time.monotonic() - began < 5
+
+
+def test_entries_that_the_disk_does_not_need_are_not_looked_at(tmp_path: Path) -> None:
+    count = 2 << 20
+    began = time.monotonic()
+    assert image_file.look(tabled(tmp_path / "x", 16, TWO_TABLES, [1, 2] + [99] * count)).refused == ()
+    assert time.monotonic() - began < 5
+
+
+def test_a_table_between_two_clusters_is_damage(tmp_path: Path) -> None:
+    path = tabled(tmp_path / "x", 16, TWO_TABLES, [1, 2])
+    with path.open("r+b") as file:
+        file.seek(1 << 16)
+        file.write(struct.pack(">Q", (3 << 16) + 512))
+    assert image_file.look(path).damaged == ("its tables of clusters overlap",)
+
+
+def test_a_first_table_that_is_too_small_for_the_disk(tmp_path: Path) -> None:
+    path = tabled(tmp_path / "x", 16, TWO_TABLES + 1, [1, 2])
+    assert image_file.look(path).damaged == ("its first table is too small for its disk",)
 
 
 @pytest.mark.real

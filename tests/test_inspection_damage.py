@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from factory import disk, qcow2
-from factory.inspection import Unreadable, open_image
+from factory.inspection import Unreadable, child, open_image
 from tests import images, inspected
 
 pytestmark = pytest.mark.real
@@ -108,6 +111,60 @@ def test_qcow2_of_any_compression_reads_as_the_raw_disk(
     with open_image(packed) as image:
         assert image.read("/etc/deep") == b"0123456789" * 1000
         assert image.read("/boot/efi/EFI/debian/grub.cfg") == b"search"
+
+
+def test_a_large_disk_of_large_compressed_clusters_is_whole(tmp_path: Path) -> None:
+    """More than the process that reads it may hold, so it has to forget what it unpacked."""
+    cluster, count = 2 << 20, (child.MEMORY >> 21) + 64
+    with (tmp_path / "raw").open("wb") as file:
+        for number in range(count):
+            file.write(b"%08d" % number * 512)
+            file.seek(cluster - 4096, os.SEEK_CUR)
+        file.truncate(count * cluster)
+    options = {"compression_type": "zstd", "cluster_size": str(cluster)}
+    disk.convert(tmp_path / "raw", "raw", tmp_path / "packed", "qcow2", compress=True, options=options)
+    with open_image(tmp_path / "packed") as image:
+        for number in [*range(count), count - 2, 0, 1]:
+            assert image.peek(number * cluster, 16) == b"%08d" % number * 2
+
+
+def test_large_tables_of_clusters_take_little_memory(tmp_path: Path) -> None:
+    """Each is 2 MiB and places 512 GiB; as numbers of Python it took 10 MiB."""
+    cluster, tables = 2 << 20, 70
+    head = struct.pack(">IQIIQIIQQIIQ", 2, 0, 0, 21, tables << 39, 0, tables, cluster, 0, 0, 0, 0)
+    with (tmp_path / "disk").open("w+b") as file:
+        file.write(qcow2.MAGIC + head)
+        file.seek(cluster)
+        file.write(b"".join(quad((2 + number) * cluster) for number in range(tables)))
+        file.seek(2 * cluster)
+        table = b"".join(quad(number << 21 | 1) for number in range(cluster // 8))  # all of them zeros
+        for _ in range(tables):
+            file.write(table)
+        file.flush()
+        tracemalloc.start()
+        read = qcow2.Qcow2(lambda place, size: os.pread(file.fileno(), size, place))
+        assert all(read.pread(number << 39, 16) == bytes(16) for number in [*range(tables), 0])
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+        tracemalloc.stop()
+
+
+def test_too_little_memory_is_no_damage() -> None:
+    def none(data: bytes, size: int) -> bytes:
+        raise MemoryError
+
+    image = io.BytesIO(bytes(1 << 20))
+    head = struct.pack(">IQIIQIIQQIIQ", 2, 0, 0, 16, 1 << 16, 0, 1, 1 << 16, 0, 0, 0, 0)
+    for place, data in ((0, qcow2.MAGIC + head), (1 << 16, quad(2 << 16)), (2 << 16, quad(1 << 62 | 3 << 16))):
+        image.seek(place)
+        image.write(data)
+    read = qcow2.Qcow2(lambda place, size: image.getvalue()[place : place + size])
+    read._decode = none
+    with pytest.raises(MemoryError):
+        read.pread(0, 512)
+
+
+def quad(value: int) -> bytes:
+    return struct.pack(">Q", value)
 
 
 def test_damaged_compressed_data_is_told(guest: Path, tmp_path: Path) -> None:

@@ -226,6 +226,10 @@ class _View(file_io.FileIO):  # type: ignore[misc]
                 raise OSError(str(error)) from None
             type(self).near.append(str(error))
             data = error.before
+        except MemoryError:
+            # Not every library lets it through: some would say that the image is damaged.
+            type(self).lost.append("it needs too much memory")
+            raise
         self._position += len(data)
         return data
 
