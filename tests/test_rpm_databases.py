@@ -135,6 +135,49 @@ def test_a_database_that_is_cut_off(tmp_path: Path) -> None:
             packages.read(guest(tmp_path / str(index), "Packages", content[:size]))
 
 
+def buckets(content: bytes) -> list[int]:
+    """The places of the first pages of the buckets, in a database with pages of 512 bytes."""
+    spares = struct.unpack_from("<32I", content, 96)
+    count = struct.unpack_from("<I", content, 72)[0] + 1
+    return [512 * (bucket + spares[bucket.bit_length()]) for bucket in range(count)]
+
+
+@pytest.mark.parametrize("size", [26, 512])
+def test_a_bucket_that_was_zeroed_is_not_an_empty_one(tmp_path: Path, size: int) -> None:
+    content = small(tmp_path)
+    lossy = [place for place in buckets(content) if struct.unpack_from("<H", content, place + 20)[0]]
+    assert len(lossy) == 6
+    for place in lossy:
+        with pytest.raises(BerkeleyError, match=r"empty|damaged"):
+            list(HashDatabase(content[:place] + bytes(size) + content[place + size :]).pairs())
+
+
+def test_a_later_page_of_a_bucket_that_was_zeroed(tmp_path: Path) -> None:
+    content = small(tmp_path)
+    later = [struct.unpack_from("<I", content, place + 16)[0] for place in range(512, len(content), 512)]
+    for place in {512 * number for number in later if number}:
+        with pytest.raises(BerkeleyError, match="damaged"):
+            list(HashDatabase(content[:place] + bytes(512) + content[place + 512 :]).pairs())
+
+
+def test_a_bucket_on_the_first_page_is_damage(tmp_path: Path) -> None:
+    content = bytearray(small(tmp_path))
+    content[96:100] = bytes(4)
+    with pytest.raises(BerkeleyError, match="not there"):
+        list(HashDatabase(bytes(content)).pairs())
+
+
+@pytest.mark.parametrize("count", [3, 40, 400])
+def test_a_database_that_was_dumped_and_loaded(tmp_path: Path, count: int) -> None:
+    """As broken ones of rpm are mended; the number of pairs that it names is then twice the true one."""
+    pairs = {number(key): b"x" * key for key in range(count)}
+    load(tmp_path / "db", pairs, "db_pagesize=512")
+    run("db_load", tmp_path / "again", entered=run("db_dump", tmp_path / "db"))
+    content = (tmp_path / "again").read_bytes()
+    assert struct.unpack_from("<I", content, 88)[0] == 2 * count
+    assert dict(HashDatabase(content).pairs()) == pairs
+
+
 def test_a_chain_of_pages_that_is_a_loop(tmp_path: Path) -> None:
     content = bytearray(small(tmp_path))
     for place in range(512, len(content), 512):

@@ -41,7 +41,7 @@ class HashDatabase:
             raise BerkeleyError("it is no hash database of Berkeley DB")
         version, self._size, encrypted, kind, flags = struct.unpack_from(f"{self._order}IIBBB", content, 16)
         (last,) = struct.unpack_from(f"{self._order}I", content, 32)
-        (self._buckets,) = struct.unpack_from(f"{self._order}I", content, 72)
+        self._buckets, self._named = struct.unpack_from(f"{self._order}I12xI", content, 72)
         self._spares = struct.unpack_from(f"{self._order}{_SPARES}I", content, 96)
         if version not in _VERSIONS or encrypted or flags & _CHECKSUMS:
             raise BerkeleyError(f"it is of a kind that is not read here (version {version})")
@@ -55,16 +55,29 @@ class HashDatabase:
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its value. Raises BerkeleyError."""
         seen: set[int] = set()
+        found, unused = 0, 0
         for bucket in range(self._buckets + 1):
             number = bucket + self._spares[bucket.bit_length()]
-            while number:
-                page, follows = self._page(number, seen, _HASH_PAGES)
+            if self._unused(number):
+                unused = number
+                continue
+            while True:
+                page, number = self._page(number, seen, _HASH_PAGES)
                 items = list(self._items(page))
                 if len(items) % 2:
-                    raise BerkeleyError(f"its page {number} is damaged")
+                    raise BerkeleyError("a page has a key without a value")
                 for index in range(0, len(items), 2):
+                    found += 1
                     yield self._value(items[index], seen), self._value(items[index + 1], seen)
-                number = follows
+                if not number:
+                    break
+        # The number that the first page names is no proof alone: db_load adds that of the database it was dumped from.
+        if unused and found != self._named:
+            raise BerkeleyError(f"its page {unused} is empty, and it holds {found} of {self._named} pairs")
+
+    def _unused(self, number: int) -> bool:
+        """Whether a bucket was never written: only one of the first ones can be, while there are few pairs."""
+        return 0 < number < self._pages and not any(self._content[number * self._size : (number + 1) * self._size])
 
     def _page(self, number: int, seen: set[int], kinds: tuple[int, ...]) -> tuple[bytes, int]:
         """A page and the number of the one that follows it; each may be met once."""
@@ -73,8 +86,6 @@ class HashDatabase:
         seen.add(number)
         page = self._content[number * self._size : (number + 1) * self._size]
         own, _, follows, _, _, _, kind = struct.unpack_from(f"{self._order}IIIHHBB", page, 8)
-        if not kind and not any(page[:_PAGE_HEADER]):
-            return page, 0  # a bucket that was never used
         if own != number or kind not in kinds:
             raise BerkeleyError(f"its page {number} is damaged")
         return page, follows
