@@ -82,7 +82,7 @@ def _not_opened(path: Path, what: str, error: OSError) -> UsageError:
 def _beside(path: Path) -> str:
     """What is where *path* should be: a name that is near, or the images that are there."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - which is False for a name that is too long
         return f"The folder {folder} is not there" if not os.path.lexists(folder) else f"{folder} is no folder"
     with contextlib.suppress(OSError):
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]

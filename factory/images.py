@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,9 @@ def show(build: str, output: Path) -> Manifest:
 
 def folder(build: str, output: Path) -> Path:
     """The folder of *build*: a directory, a build id, or a recipe's name for its latest build."""
-    with contextlib.suppress(OSError):  # a name that is too long for a file is no build either
-        places = [Path(build), output / build / "latest", *output.glob(f"*/{build}")] if build.strip("./") else []
+    with contextlib.suppress(OSError, ValueError):  # what cannot be the name of a file is no build either
+        ids = f"*/{glob.escape(build)}"
+        places = [Path(build), output / build / "latest", *output.glob(ids)] if build.strip("./") else []
         for place in places:
             if (place / "manifest.json").is_file():
                 return place

@@ -13,6 +13,7 @@ import pytest
 from factory import given_file, images
 from factory.errors import UsageError
 from factory.publish import artefacts
+from tests import command_line
 from tests.ordinary_user import ROOT, as_ordinary_user
 
 
@@ -53,6 +54,8 @@ def test_a_misspelt_name_gets_the_one_that_is_there(tmp_path: Path) -> None:
     assert "Did you mean" in (found := refused(tmp_path / "ngnix-1.0.0.qcow2").cause) and "nginx-1.0.0.qcow2?" in found
     assert "nginx-1.0.0.qcow2" in refused(tmp_path / "other.img").cause
     assert "is not there" in refused(tmp_path / "none" / "x.img").cause
+    assert "is not there" in refused(tmp_path / ("a" * 300) / "x.qcow2").cause
+    assert refused(Path("a\0b", "x.img")).code == refused(Path("\udcff", "\udcfe.img")).code == "usage.no-such-file"
     assert refused(Path("a" * 300)).code == refused(Path("a\0b")).code == "usage.no-such-file"
 
 
@@ -66,8 +69,36 @@ def test_publishing_a_misspelt_file_speaks_of_files_and_a_misspelt_build_of_buil
         artefacts.find(str(tmp_path / "pipe"), tmp_path / "out")
     with pytest.raises(UsageError, match=r"no build 'ngnix'.*Did you mean nginx\?"):
         artefacts.find("ngnix", tmp_path / "out")
+    for name in ("*", "**x", "[a", "a\0b", "a" * 300):  # a name, never a pattern
+        with pytest.raises(UsageError, match="no build"):
+            images.folder(name, tmp_path / "out")
     with pytest.raises(UsageError, match=r"a folder without a manifest\.json"):
         images.folder(str(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "{long}/x.qcow2"),
+        ("test", "{long}/x.qcow2"),
+        ("presign", "{long}/x.qcow2"),
+        ("publish", "{long}/x.qcow2", "--target", "mgc"),
+        ("presign", "x", "--url-file", "{long}/x"),
+        ("build", "nginx", "--junit", "{long}/x"),
+        ("build", "nginx", "--junit", "{long}"),
+        ("check", "{image}", "--fix", "--output", "{long}/x"),
+        ("images", "list", "--output", "{long}"),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_no_defect(
+    tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command_line.own_places(tmp_path, monkeypatch)
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+    names = {"long": str(tmp_path / ("a" * 300)), "image": str(tmp_path / "disk.img")}
+    done = command_line.run(*(word.format(**names) for word in words))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.startswith("error: ")
 
 
 @pytest.mark.real

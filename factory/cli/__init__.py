@@ -7,6 +7,7 @@ that needs them, so that ``factory --help`` stays quick.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -14,6 +15,7 @@ import sys
 
 from factory import interrupts, libraries
 from factory.errors import FactoryError, UsageError
+from factory.quoting import quote
 
 try:
     import typer
@@ -86,6 +88,14 @@ def _show(error: FactoryError) -> int:
 
 def _usage(error: Exception) -> int:
     """The command line's own errors; anything else is a defect and shows its traceback."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and isinstance(error.filename, str):
+        return _show(
+            UsageError(
+                f"{quote(error.filename, 200)} is too long for the name of a file",
+                hint="Check the path",
+                code="usage.command-line",
+            )
+        )
     show, context = getattr(error, "show", None), getattr(error, "ctx", None)
     if show is None or not hasattr(error, "format_message"):
         close_console()
