@@ -53,6 +53,11 @@ class FactoryError(Exception):
         told = [sentence(part) for part in (self.message, self.cause, self.hint) if part]
         return " ".join([*told, *self.command.split("\n")]).strip()
 
+    @property
+    def remedy(self) -> str:
+        """The hint with its command, as one line: for a place that has no line of its own for the command."""
+        return ": ".join(part for part in (self.hint.rstrip(". "), "; ".join(self.command.splitlines())) if part)
+
     def as_dict(self) -> dict[str, object]:
         """The same as data, for ``--json`` and ``--log-format json``."""
         return {

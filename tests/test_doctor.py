@@ -314,6 +314,18 @@ def test_a_bucket_that_can_be_written_and_one_that_cannot(tmp_path: Path, monkey
         assert found.state == "fail" and "wrongwrong" not in str(found)
 
 
+def test_a_row_of_a_command_that_failed_has_the_line_that_its_hint_points_at() -> None:
+    def failing() -> Iterator[Check]:
+        factory.run.run(["sh", "-c", f"exit 3 # {'x' * 100}"], reason="to fail")
+        yield Check("ok", "", "")
+
+    (found,) = guarded(failing)
+    line = f"sh -c 'exit 3 # {'x' * 100}'"
+    assert (found.fix, found.command) == (factory.run.RUN_AS, line)
+    for width in (None, 60):
+        assert page([found], width).splitlines()[-3].strip() == line
+
+
 def test_a_key_of_a_cloud_that_is_taken_and_one_that_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.magalu_scene import open_scene
 

@@ -283,3 +283,9 @@ def test_validating_stays_light(tmp_path: Path) -> None:
     }
     assert not loaded & heavy
     assert "factory.cache" not in loaded
+
+
+def test_what_mends_an_error_is_told_in_one_line_with_its_command() -> None:
+    assert UsageError("a", hint="Make it first.", command="mkdir b\ncd b").remedy == "Make it first: mkdir b; cd b"
+    assert UsageError("a", hint="Make it").remedy == "Make it"
+    assert UsageError("a", command="mkdir b").remedy == "mkdir b"

@@ -50,7 +50,7 @@ def _programs() -> Iterator[Check]:
         try:
             path = find(program, reason=reason, package=package)
         except FactoryError as error:
-            yield Check("fail", program, "not installed", error.hint)
+            yield Check("fail", program, "not installed", error.hint, command=error.command)
             continue
         yield Check("ok", program, _version(path))
 

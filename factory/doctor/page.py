@@ -35,6 +35,8 @@ def _row(check: Check, name: int, width: int | None) -> Iterator[str]:
     yield _fill(check.found, width, first)
     if check.fix:
         yield _fill(check.fix, width, "      -> ")
+    for line in check.command.splitlines():  # never broken: it is to be copied
+        yield f"         {line}"
 
 
 def _fill(text: str, width: int | None, first: str = "") -> str:

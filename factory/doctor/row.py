@@ -11,13 +11,17 @@ from factory.errors import FactoryError, sentence
 
 @dataclass(frozen=True)
 class Check:
-    """One line: *state* is ok, warn or fail; *fix* says what to do where it is not ok; *about* groups the lines."""
+    """One line: *state* is ok, warn or fail; *fix* says what to do where it is not ok; *about* groups the lines.
+
+    *command* is what *fix* points at, to be copied: it stands alone below it.
+    """
 
     state: Literal["ok", "warn", "fail"]
     what: str
     found: str
     fix: str = ""
     about: Literal["host", "setting"] = "host"
+    command: str = ""
 
 
 def guarded(examination: Callable[[], Iterator[Check]], *, name: str = "") -> list[Check]:
@@ -28,7 +32,7 @@ def guarded(examination: Callable[[], Iterator[Check]], *, name: str = "") -> li
         checks.extend(examination())
     except FactoryError as error:
         found = " ".join(sentence(part) for part in (error.message, error.cause) if part)
-        checks.append(Check("fail", name, found, error.hint))
+        checks.append(Check("fail", name, found, error.hint, command=error.command))
     except OSError as error:
         checks.append(Check("fail", name, str(error), "See that this user may read and write there"))
     return checks

@@ -49,7 +49,7 @@ def validate(names: Iterable[str], *, settings: Map[str, str] | None = None, roo
         except RecipeError as error:
             faults += error.faults
         except UsageError as error:
-            faults.append(Fault(escape(name), 0, "", error.message, error.hint))
+            faults.append(Fault(escape(name), 0, "", error.message, error.remedy))
     return sorted(faults)
 
 

@@ -105,7 +105,7 @@ def base_is_known(source: Source) -> Found:
         try:
             resolve(base, source.folder)
         except UsageError as error:
-            suggestion = error.cause or error.hint
+            suggestion = error.cause or error.remedy
             yield location, error.message, suggestion[:1].lower() + suggestion[1:]
 
 
