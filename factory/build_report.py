@@ -41,6 +41,17 @@ def check_place(path: Path) -> None:
             raise PermissionError(13, os.strerror(13), str(folder))
 
 
+def begin(path: Path) -> None:
+    """Look at the place and remove the file of an earlier run, so that no old result is taken for the one to come.
+
+    Raises UsageError or HostError.
+    """
+    check_place(path)
+    with touching(path, "Removing the file of an earlier run"):
+        if path.is_file():
+            path.unlink()
+
+
 def write(path: Path, ends: Iterable[Ended], safe: Callable[[FactoryError], dict[str, object]]) -> None:
     """Write a suite for each of *ends* to *path*, whole or not at all; *safe* is an error as data without secrets.
 

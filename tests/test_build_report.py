@@ -121,6 +121,22 @@ def test_a_build_that_could_not_be_published_has_its_findings_and_the_error(
     assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("4", "1", "0")
 
 
+@pytest.mark.parametrize(("recipe", "status"), [("broken", 2), ("minimal", 130)])
+def test_no_result_of_an_earlier_run_is_left_when_a_build_ends_early(
+    recipe: str, status: int, factory: Factory, begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("factory.cli.build._in_turn", interrupted)
+    (tmp_path / "broken.yaml").write_text("schema: 1\nname: broken\n")
+    path = tmp_path / "junit.xml"
+    path.write_text("<testsuites/>")
+    done = factory("build", str(tmp_path / "broken.yaml") if recipe == "broken" else recipe, "--junit", path)
+    assert done.returncode == status
+    assert not path.exists() and begun == []
+
+
 def test_what_cannot_be_written_is_told_before_anything_is_built(
     factory: Factory, begun: list[str], tmp_path: Path
 ) -> None:

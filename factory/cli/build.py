@@ -87,7 +87,7 @@ def build(
     if junit is not None:
         from factory import build_report
 
-        build_report.check_place(junit)
+        build_report.begin(junit)
     plans = [make_plan(recipe, settings=settings_of(values), target=target) for recipe in recipes]
     from factory.build import Options
     from factory.parallel import build_all, default_jobs
