@@ -185,7 +185,7 @@ def reap(state: Path, *, kept: bool = False, dry_run: bool = False) -> list[str]
         try:
             entry = Entry.parse(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            done += [] if dry_run else _reap_unreadable(path, error)
+            done += _reap_unreadable(path, error, dry_run=dry_run)
             continue
         if alive(entry.owner, written=entry.written) or (entry.kept and not kept and not expired(entry)):
             continue
@@ -204,11 +204,12 @@ def drop(state: Path, entry: Entry) -> list[str]:
     return [] if alive(entry.owner, written=entry.written) else _reap_entry(state, entry)
 
 
-def _reap_unreadable(path: Path, error: Exception) -> list[str]:
+def _reap_unreadable(path: Path, error: Exception, *, dry_run: bool) -> list[str]:
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > PATIENCE:
-            path.unlink()
-            return [f"removed the unreadable ledger entry {path}"]
+            if not dry_run:
+                path.unlink()
+            return [f"{'would remove' if dry_run else 'removed'} the unreadable ledger entry {path}"]
     return [] if isinstance(error, FileNotFoundError) else [f"the ledger entry {path} cannot be read: {error}"]
 
 

@@ -97,9 +97,10 @@ def test_an_entry_that_cannot_be_read_is_told_and_goes_when_it_is_old(state: Pat
     for text in ("", "{", "[]", '{"build_id": 1}', '{"owner": {"process": 3}}'):
         path = state / "ledger" / "20260101T000000Z-00000000.json"
         path.write_text(text)
-        [line] = reap(state)
-        assert "cannot be read" in line
+        assert reap(state, dry_run=True) == (told := reap(state))
+        assert len(told) == 1 and "cannot be read" in told[0]
     os.utime(path, (0, 0))
+    assert reap(state, dry_run=True) == [f"would remove the unreadable ledger entry {path}"] and path.exists()
     [line] = reap(state)
     assert line.startswith("removed the unreadable") and not path.exists()
     assert workspace.work.exists()
