@@ -1,4 +1,4 @@
-"""The order of a publication: check, look for the name, upload, verify, sign, probe, import, tell of it.
+"""The order of a publication: ask the store, check, look for the name, upload, verify, sign, probe, import, tell of it.
 
 ``factory publish`` runs all of it; a build that publishes uploads while it tests, and goes on at :func:`conclude`.
 """
@@ -68,9 +68,9 @@ def publish(
         signing.check_place(url_file)
     look_ahead(target)
     store = open_store(way, console)
+    reach(way, console)  # before the image is read, which takes minutes
     artefact = gate.passed(artefact, target, console)
     preparation = prepare(artefact, target, wishes, console)
-    reach(way, console)
     brought = preparation.before_upload()
     if brought is None:
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
