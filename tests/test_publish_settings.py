@@ -114,10 +114,12 @@ def test_where_the_bucket_stands_in_the_address(monkeypatch: pytest.MonkeyPatch)
         ("FACTORY_S3_REGION", "EU West!"),
         ("FACTORY_S3_BUCKET", "a/b"),
         ("FACTORY_S3_BUCKET", ""),
-        ("FACTORY_S3_BUCKET", "My_Bucket"),
-        ("FACTORY_S3_BUCKET", "two..dots"),
+        ("FACTORY_S3_BUCKET", "my bucket"),
+        ("FACTORY_S3_BUCKET", "bucket\x1b"),
+        ("FACTORY_S3_BUCKET", "bücket"),
+        ("FACTORY_S3_BUCKET", "..."),
+        ("FACTORY_S3_BUCKET", "a" * 256),
         ("FACTORY_S3_BUCKET", "192.168.5.4"),
-        ("FACTORY_S3_BUCKET", "-images"),
         ("FACTORY_S3_BUCKET", "ab"),
         ("FACTORY_S3_PREFIX", "../up"),
         ("FACTORY_S3_PREFIX", "a b"),
@@ -136,7 +138,9 @@ def test_a_setting_that_cannot_be_right_is_told(name: str, value: str, monkeypat
     assert "secret-word" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["abc", "my-images", "my.images.2", "0-0", "1.2.3.4.5", "a" * 63])
+@pytest.mark.parametrize(
+    "name", ["abc", "my-images", "my.images.2", "0-0", "1.2.3.4.5", "a" * 63, "My_Bucket", "_images-", "a" * 255]
+)
 def test_names_of_buckets_that_are_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTORY_S3_BUCKET", name)
     assert found().bucket == name

@@ -14,7 +14,8 @@ from factory.publish.transport import Transport
 
 ADDRESSING = ("auto", "path", "virtual")
 CHECKSUMS = ("when_required", "when_supported")
-_BUCKET = re.compile(r"(?!(?:\d+\.){3}\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # as Amazon has them
+# What a store may hold, old buckets of Amazon and other stores included; the rest is the store's own to refuse.
+_BUCKET = re.compile(r"(?!\.+$)(?!(?:\d+\.){3}\d+$)[a-zA-Z0-9._-]{3,255}")
 _PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
 _REGION = re.compile(r"[a-z0-9-]+")
 
@@ -91,7 +92,7 @@ def _bucket(transport: Transport, without: str) -> str:
         raise _wrong(
             "FACTORY_S3_BUCKET",
             found.value,
-            "Write the bucket's name alone: 3 to 63 small letters, digits, '.' and '-'",
+            "Write the bucket's name alone: 3 to 255 letters, digits, '.', '_' and '-'",
         )
     return found.value
 
