@@ -3,6 +3,9 @@
 # Run by postgresql-first-boot.service until it has succeeded once; a second run goes on where the first one stopped.
 set -eu
 
+marker=/var/lib/postgresql/.first-boot-done
+[ ! -e "$marker" ] || exit 0
+
 version=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -V | tail -n 1)
 
 [ -s /etc/ssl/private/ssl-cert-snakeoil.key ] || make-ssl-cert generate-default-snakeoil --force-overwrite
@@ -16,4 +19,4 @@ select count(*) from pg_database where datname = :'name';
 SQL
 )
 [ "$found" != 0 ] || as_postgres createdb -- "$database"
-touch /var/lib/postgresql/.first-boot-done
+touch "$marker"
