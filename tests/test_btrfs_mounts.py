@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from factory import checking, targets
 from factory.inspection import Unreadable, open_image
 from factory.reading import boot_entries
-from tests.btrfs_disk import Maker
+from tests.btrfs_disk import FSID, Maker
 from tests.btrfs_tree import Subvolume
 
 pytestmark = pytest.mark.real
@@ -203,3 +204,32 @@ def test_rootflags_must_name_a_subvolume(tmp_path: Path, flags: str) -> None:
     findings = checking.check(maker.write(tmp_path / "disk"), [targets.load("generic")])
     told = [each for each in findings if "rootflags=subvol=gone" in each.evidence and each.status == "fail"]
     assert bool(told) == (flags == "subvol=gone")
+
+
+@pytest.mark.parametrize("prefix", ["", "/@"])
+def test_a_kernel_below_the_default_subvolume_is_found_from_there_and_from_the_top_of_all(
+    tmp_path: Path, prefix: str
+) -> None:
+    """openSUSE's GRUB begins at the default subvolume, every other one at the top of all."""
+    maker = Maker(default=256)
+    top, root = maker.subvolume(), maker.subvolume(256)
+    top.nest(256, b"@", root)
+    system(root, "LABEL=root / btrfs defaults 0 0\n")
+    boot = root.folder(256, b"boot")
+    for name in (b"vmlinuz-6.1", b"initrd.img-6.1"):
+        root.file(boot, name, b"x")
+    search = f"search --fs-uuid --set=root {uuid.UUID(bytes=FSID)}\n"
+    lines = f"linux {prefix}/boot/vmlinuz-6.1 root=LABEL=root\ninitrd {prefix}/boot/initrd.img-6.1\n"
+    gone = f"menuentry b {{\n{search}linux {prefix}/boot/vmlinuz-5.10\n}}\n"
+    menu = f"menuentry a {{\n{search}{lines}}}\n{gone}"
+    root.file(root.folder(boot, b"grub"), b"grub.cfg", menu.encode())
+    with open_image(maker.write(tmp_path / "disk")) as image:
+        found = boot_entries.read(image)
+        here, other = found.entries
+        assert [(file.path, file.there) for file in (here.kernel, *here.initrds)] == [
+            ("/boot/vmlinuz-6.1", True),
+            ("/boot/initrd.img-6.1", True),
+        ]
+        assert (other.kernel.path, other.kernel.there) == ("/boot/vmlinuz-5.10", False)
+        assert image.tops()["/"].full == "/@"
+        assert sorted(image.listdir("/", partition=0)) == sorted(image.listdir("/"))

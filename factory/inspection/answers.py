@@ -35,6 +35,7 @@ class Top:
     partition: int
     inode: int
     path: str | None
+    full: str | None = None  # as *path*, but from the top of all subvolumes
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def facts(answer: dict[str, Any]) -> Facts:
 
 
 def _top(fields: Sequence[Any]) -> Top:
-    partition, inode, path = fields
-    return Top(int(partition), int(inode), None if path is None else str(path))
+    partition, inode, *paths = fields
+    return Top(int(partition), int(inode), *(None if path is None else str(path) for path in paths))
 
 
 def _partition(fields: dict[str, Any]) -> Partition:

@@ -72,8 +72,13 @@ class Volume:
         """The top directory that a mount with *options*, as in fstab, shows."""
         return self.root
 
-    def path(self, top: int) -> str | None:
-        """Where a top directory lies below *root*, such as ``/@``; "" for *root* itself, None when it does not."""
+    @property
+    def highest(self) -> int:
+        """The top directory that holds all others, which *root* need not be."""
+        return self.root
+
+    def path(self, top: int, below: int | None = None) -> str | None:
+        """Where a top directory lies below *below* (*root*), such as ``/@``; "" for that itself, None for nowhere."""
         return "" if top == self.root else None
 
     def entry(self, inode: int) -> Entry:

@@ -33,7 +33,11 @@ class Absent(Exception):
 
 
 class Tree:
-    """All that can be asked about paths. A *partition* number means: that partition alone, from its own root."""
+    """All that can be asked about paths. A *partition* number means: that partition alone, from its own root.
+
+    Of a btrfs whose default subvolume was set, that is the default one as openSUSE's GRUB has it; what is not there is
+    looked for from the top of all subvolumes, where every other boot loader begins.
+    """
 
     def __init__(self, partitions: tuple[Partition, ...], volumes: Mapping[int, Volume | VolumeError]) -> None:
         """*volumes* has, for each partition number with a file system, what opening it gave."""
@@ -51,7 +55,14 @@ class Tree:
 
         Raises Absent when it is not there and VolumeError when that cannot be told.
         """
-        return self._find(path, self._top(partition), follow=follow, mounted=partition is None)
+        top = self._top(partition)
+        try:
+            return self._find(path, top, follow=follow, mounted=partition is None)
+        except Absent:
+            highest = top.inode if partition is None else self._volume(partition).highest
+            if highest == top.inode:
+                raise
+            return self._find(path, Node(top.partition, highest), follow=follow, mounted=False)
 
     def _find(self, path: str, top: Node, *, follow: bool, mounted: bool) -> Node:
         trail = [top]  # the directories from the root to where we are
@@ -114,13 +125,16 @@ class Tree:
             raise VolumeError(self.no_root)
         return Node(self.root, self.root_top)
 
-    def tops(self) -> dict[str, tuple[int, int, str | None]]:
-        """Of each place of a mount the partition, the top directory, and where that lies on its partition."""
+    def tops(self) -> dict[str, tuple[int, int, str | None, str | None]]:
+        """Of each place of a mount the partition, the top directory, and where that lies on its partition.
+
+        That is counted from the partition's root, then from the top of all its subvolumes.
+        """
         found = {mount.place: (mount.partition, mount.top) for mount in self.mounts.values()}
         if self.root is not None:
             found["/"] = self.root, self.root_top
         return {
-            place: (partition, top, self._path(partition, top))
+            place: (partition, top, self._path(partition, top), self._path(partition, top, full=True))
             for place, (partition, top) in found.items()
             if partition is not None
         }
@@ -129,9 +143,10 @@ class Tree:
         """The top directory that a mount of the partition with *options* shows."""
         return self._volume(partition).mounted(options)
 
-    def _path(self, partition: int, top: int) -> str | None:
+    def _path(self, partition: int, top: int, *, full: bool = False) -> str | None:
         try:
-            return self._volume(partition).path(top)
+            volume = self._volume(partition)
+            return volume.path(top, volume.highest if full else None)
         except VolumeError:
             return None
 

@@ -61,9 +61,10 @@ def shown(image: Image, place: Place) -> str:
     """The path of a file in the running guest, or on its partition when that is mounted nowhere."""
     if place.partition is None:
         return place.path
-    for mounted, top in sorted(image.tops().items(), key=lambda each: (-len(each[1].path or ""), each[0])):
-        if top.partition == place.partition and top.path is not None and f"{place.path}/".startswith(f"{top.path}/"):
-            return mounted.rstrip("/") + place.path.removeprefix(top.path)
+    tops = [(path, mounted, top.partition) for mounted, top in image.tops().items() for path in (top.path, top.full)]
+    for path, mounted, partition in sorted(tops, key=lambda each: (-len(each[0] or ""), each[1])):
+        if partition == place.partition and path is not None and f"{place.path}/".startswith(f"{path}/"):
+            return mounted.rstrip("/") + place.path.removeprefix(path)
     return f"(partition {place.partition}){place.path}"
 
 

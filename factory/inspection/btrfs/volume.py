@@ -90,9 +90,13 @@ class Btrfs(Volume):
             found = by_path
         return found
 
-    def path(self, top: int) -> str | None:
+    @property
+    def highest(self) -> int:
+        return _inode(TOP, _FIRST)
+
+    def path(self, top: int, below: int | None = None) -> str | None:
         names: list[str] = []
-        while top != self.root:
+        while top != (self.root if below is None else below):
             tree, number = divmod(top, 1 << _SHIFT)
             if len(names) > _DEPTH:
                 raise VolumeError(f"a subvolume lies in more than {_DEPTH} directories, or in itself")
