@@ -313,7 +313,7 @@ def test_a_mistake_on_the_command_line_sends_and_reads_nothing(
 @pytest.mark.parametrize(
     ("name", "value", "status", "said"),
     [
-        ("FACTORY_S3_BUCKET", "My_Bucket", 2, "FACTORY_S3_BUCKET is 'My_Bucket'"),
+        ("FACTORY_S3_BUCKET", "my bucket", 2, "FACTORY_S3_BUCKET is 'my bucket'"),
         ("FACTORY_S3_BUCKET", "", 2, "no bucket is named"),
         ("FACTORY_S3_ADDRESSING", "sideways", 2, "FACTORY_S3_ADDRESSING"),
         ("FACTORY_S3_ENDPOINT", "http://store.example", 2, "FACTORY_S3_ENDPOINT"),
