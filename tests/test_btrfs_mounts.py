@@ -90,11 +90,13 @@ def test_the_default_subvolume_is_the_root_as_on_opensuse(tmp_path: Path) -> Non
         assert image.tops()["/"].path == ""
 
 
-def test_a_subvolume_whose_place_is_missing_is_walked_where_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/srv/data", "/link/data", "/link/away"])
+def test_a_subvolume_that_no_walk_meets_at_its_place_is_walked_where_it_is(tmp_path: Path, place: str) -> None:
     maker = Maker()
     top, data = maker.subvolume(), maker.subvolume(256)
-    system(top, "LABEL=root / btrfs defaults 0 0\nLABEL=root /srv/data btrfs subvol=data 0 0\n")
+    system(top, f"LABEL=root / btrfs defaults 0 0\nLABEL=root {place} btrfs subvol=data 0 0\n")
     top.nest(256, b"data", data)
+    top.link(256, b"link", b"/")
     data.file(256, b"note", b"mine")
     with open_image(maker.write(tmp_path / "disk")) as image:
         assert "/data/note" in dict(image.walk("/"))

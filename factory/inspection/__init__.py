@@ -199,7 +199,8 @@ class Image:
         """Every path below *path*, directories before what is in them, by name; nothing when it is not there.
 
         Symbolic links are not followed, and other partitions are entered where they are mounted. A subvolume that is
-        mounted below *path* is walked at that place only, not also in the subvolume that holds it.
+        mounted below *path* is walked at that place only, not also in the subvolume that holds it, but there when
+        nothing leads to that place.
         """
         top = self.stat(path, follow=True, partition=partition)
         if top is None or top.kind != "dir":
@@ -207,9 +208,15 @@ class Image:
         start = path.rstrip("/")
         mounted = {} if partition is not None else self._mounted_below(start)
         seen = {(start, top.partition, top.inode)}
+        entered = {(top.partition, top.inode)}  # of what is mounted, what the walk came to at its place
+        elsewhere: list[tuple[str, str, tuple[int, int]]] = []
         left = [(start, start)]
         count = 0
-        while left:
+        while left or elsewhere:
+            if not left:
+                left = [(place, mount) for place, mount, here in elsewhere if here not in entered]
+                elsewhere = []
+                continue
             folder, mount = left.pop()
             below = []
             for name, found in self.scan(folder or "/", partition=partition):
@@ -221,13 +228,16 @@ class Image:
                 if found.kind != "dir":
                     continue
                 here = (found.partition, found.inode)
-                own = place if place in mounted else mount
+                own = place if mounted.get(place) == here else mount
                 # A damaged or hostile file system can hold a directory in itself, or one in a thousand places.
                 if (own, *here) in seen:
                     raise Unreadable(f"{place} in {self.path} has more than one name, which no directory has")
-                if own == mount and here in mounted.values():
-                    continue
                 seen.add((own, *here))
+                if own != mount:
+                    entered.add(here)
+                elif here in mounted.values():
+                    elsewhere.append((place, own, here))
+                    continue
                 below.append((place, own))
             left += below[::-1]
 
