@@ -33,15 +33,21 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command_line.own_places(tmp_path, monkeypatch)
 
 
-def fail_and_keep(folder: Path, seconds: int) -> Facts:
-    """What a build that failed, and whose process has ended, told of the machine that it left."""
-    process = child([*SCENARIO, "kept_after_a_failure", str(seconds)], folder / "state", folder / "cache")
-    said, wrong = process.communicate(timeout=60)
+def told_by(folder: Path, *scenario: str) -> Facts:
+    """What a scenario told, in a process that has ended since."""
+    process = child([*SCENARIO, *scenario], folder / "state", folder / "cache")
+    said, wrong = process.communicate(timeout=90)
     assert process.returncode == 0, wrong
-    facts: Facts = {}
+    facts: Facts = {"owner": process.pid}
     for line in said.splitlines():
         facts |= json.loads(line)
-    return facts | {"qemu": facts["qemus"][0]["pid"], "owner": process.pid}
+    return facts
+
+
+def fail_and_keep(folder: Path, seconds: int) -> Facts:
+    """What a build that failed told of the machine that it left."""
+    facts = told_by(folder, "kept_after_a_failure", str(seconds))
+    return facts | {"qemu": facts["qemus"][0]["pid"]}
 
 
 @pytest.fixture
@@ -78,12 +84,7 @@ def test_a_kept_machine_outlives_its_build_and_gc_ends_it(tmp_path: Path, failed
 @pytest.mark.real
 @pytest.mark.parametrize("keep", [60, 0])
 def test_of_boots_that_are_refused_one_runs_on_if_that_is_wanted(tmp_path: Path, keep: int) -> None:
-    process = child([*SCENARIO, "kept_when_refused", str(keep)], tmp_path / "state", tmp_path / "cache")
-    said, wrong = process.communicate(timeout=90)
-    assert process.returncode == 0, wrong
-    facts: Facts = {}
-    for line in said.splitlines():
-        facts |= json.loads(line)
+    facts = told_by(tmp_path, "kept_when_refused", str(keep))
     try:
         assert facts["running"] == (1 if keep else 0)
         assert str(facts["machine"]).startswith("two-") is bool(keep)  # the one that ended first
@@ -93,12 +94,8 @@ def test_of_boots_that_are_refused_one_runs_on_if_that_is_wanted(tmp_path: Path,
 
 @pytest.mark.real
 def test_an_interrupt_leaves_no_machine_that_nobody_hears_of(tmp_path: Path) -> None:
-    process = child([*SCENARIO, "interrupted_after_one_was_kept"], tmp_path / "state", tmp_path / "cache")
-    said, wrong = process.communicate(timeout=90)
-    assert process.returncode == 0, wrong
-    facts: Facts = {}
-    for line in said.splitlines():
-        facts |= json.loads(line)
+    facts = told_by(tmp_path, "interrupted_after_one_was_kept")
+    assert facts.pop("owner")
     assert facts == {"before": 1, "kept": True, "after": 0, "still": False}
     assert ledger.entries(tmp_path / "state") == []
     assert [path for path in (tmp_path / "state/builds").rglob("*") if path.is_file()] == []

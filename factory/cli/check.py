@@ -90,7 +90,9 @@ def check(
     typer.echo(reports.write(report.value, reports.Report(document, rules, colour)), nl=False)
     if failure is not None:
         raise failure
-    bad = [finding for finding in document.findings if finding.status == "fail"]
+    from factory.findings import failed
+
+    bad = failed(document.findings)
     if bad:
         raise ImageRefused(
             f"{len(bad)} of {len(document.findings)} findings refuse {path.name}: {', '.join(_rules(bad))}",

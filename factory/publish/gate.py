@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from factory import targets
 from factory.errors import ImageRefused
-from factory.findings import Finding
+from factory.findings import Finding, failed
 from factory.manifest import read_manifest
 from factory.publish import Artefact, artefacts
 
@@ -54,7 +54,7 @@ def check(artefact: Artefact, target: str, console: Console) -> None:
 
     with console.stage("check") as stage:
         findings = look(artefact.image, [targets.load(target)], Known(sha256=artefact.sha256))
-        broken = [finding for finding in findings if finding.status == "fail"]
+        broken = failed(findings)
         stage.note(f"{len(broken)} of {len(findings)} findings refuse it" if broken else f"{len(findings)} findings")
         for finding in findings:
             if finding.status == "warn":
