@@ -196,6 +196,14 @@ def test_boot_entries_in_a_subvolume(tmp_path: Path) -> None:
         assert [initrd.path for initrd in entry.initrds] == ["/boot/initrd"]
 
 
+@pytest.mark.parametrize("place", ["/home", "/home/", "//home", "/./home/.", "/root/../home"])
+def test_the_place_of_a_mount_is_taken_as_the_kernel_takes_it(tmp_path: Path, place: str) -> None:
+    maker = fedora(f"LABEL=root / btrfs subvol=root 0 0\nLABEL=root {place} btrfs subvol=home 0 0\n")
+    with open_image(maker.write(tmp_path / "disk")) as image:
+        assert sorted(image.tops()) == ["/", "/home"]
+        assert image.read("/home/user/note") == b"mine"
+
+
 @pytest.mark.parametrize("flags", ["subvol=root", "subvol=gone"])
 def test_rootflags_must_name_a_subvolume(tmp_path: Path, flags: str) -> None:
     name = "UUID=00000000-0000-0000-0000-000000001111"

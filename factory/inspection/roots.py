@@ -157,7 +157,7 @@ def _mounts(
         if len(fields) < 2 or fields[0].startswith("#"):
             continue
         fields += ["auto", "defaults"][len(fields) - 2 :] if len(fields) < 4 else []
-        source, place, kind = _unescaped(fields[0]), "/" + _unescaped(fields[1]).strip("/"), fields[2]
+        source, place, kind = _unescaped(fields[0]), _place(_unescaped(fields[1])), fields[2]
         options = _unescaped(fields[3]).split(",")
         if kind in _NO_PARTITION or {"bind", "rbind"} & set(options) or not fields[1].startswith("/"):
             continue
@@ -173,6 +173,11 @@ def _mounts(
         except VolumeError as error:
             if needed:
                 yield Mount(place, None, f"fstab mounts {source} at {place}, and {error}")
+
+
+def _place(path: str) -> str:
+    """As the kernel understands it: ``/srv//data/.`` is ``/srv/data``."""
+    return "/" + os.path.normpath(path).strip("/")
 
 
 def _partition(source: str, partitions: Sequence[Partition]) -> int | None:
