@@ -7,10 +7,9 @@ and ``latest`` flips last -> the upload is completed, and imported.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -246,8 +245,6 @@ def _boot_test(site: Site, customised: Customised, image: Path, options: Options
         bios="bios" in boot,
         recipe=recipe,
         memory=max(recipe.requirements.memory, 512 * 1024**2),
-        # One boot alone has the host for itself; two side by side share it.
-        cpus=min(2, os.cpu_count() or 1) if options.boot_test == "quick" else 1,
         known_identity=customised.identity,
     )
 
@@ -259,8 +256,6 @@ def _announce(plan: Plan, chosen: accelerator.Accelerator, console: Console) -> 
 
 def _commit(workspace: Workspace, result: Built) -> Built:
     folder = workspace.commit()
-    from dataclasses import replace
-
     return replace(result, folder=folder, image=folder / result.image.name)
 
 

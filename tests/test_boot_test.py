@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,11 @@ def test_the_two_boots_differ_in_all_that_may_differ_between_clouds() -> None:
     first, second = boots_of(BootTest(Path("x"), "debian"))
     for name in ("name", "firmware", "chipset", "bus", "datasource", "nic_slot", "larger_by"):
         assert getattr(first, name) != getattr(second, name), name
+
+
+def test_a_boot_that_is_alone_has_two_processors() -> None:
+    assert BootTest(Path("x"), "debian").cpus == 1
+    assert BootTest(Path("x"), "debian", mode="quick").cpus == min(2, os.cpu_count() or 1)
 
 
 def test_an_outcome_fails_by_its_failed_findings() -> None:

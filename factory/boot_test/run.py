@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 import time
@@ -45,8 +46,12 @@ class BootTest:
     bios: bool = True
     recipe: Recipe | None = None
     memory: int = 1 * GIB
-    cpus: int = 1
     known_identity: frozenset[str] = frozenset()
+
+    @property
+    def cpus(self) -> int:
+        """Of each guest: one boot alone has the host for itself, two side by side share it."""
+        return min(2, os.cpu_count() or 1) if self.mode == "quick" else 1
 
 
 @dataclass(frozen=True)
