@@ -244,6 +244,16 @@ def fills_its_disk() -> None:
             tell(**end_of(machine, lambda: machine.wait_until(never, "a login", seconds=60)), alive=machine.alive)
 
 
+def looks_late(machine: Machine) -> bool:
+    """False for a machine that lives, and that only a while after its end: the next look is the first at its end."""
+    if not machine.alive:
+        return True
+    while machine.alive:
+        time.sleep(0.05)
+    time.sleep(1)
+    return False
+
+
 def other_ends() -> None:
     """Each way in which a machine can end or not end, told by name."""
     work = work_folder()
@@ -258,6 +268,8 @@ def other_ends() -> None:
         case("panic-at-power-off", panic, lambda machine: machine.wait_for_end(30))
         case("power-off", sector("bye\n", POWER_OFF), lambda machine: machine.wait_for_end(30))
         case("ended-early", sector("bye\n", POWER_OFF), lambda machine: machine.wait_until(never, "a login"))
+        case("last-word", sector("bye\n", POWER_OFF), lambda machine: machine.wait_until(
+            lambda: looks_late(machine) and machine.console.mentions("bye"), "its word"))  # fmt: skip
         case("no-power-off", sector("", SPIN), lambda machine: machine.wait_for_end(1))
         case("too-long", sector("x\n", SPIN), lambda machine: machine.wait_until(never, "a login", seconds=1))
         case("reset", sector("ROUND\r\n", RESET), lambda machine: machine.wait_until(

@@ -186,6 +186,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, Fac
         ("panic-at-power-off", "machine.kernel-panic", 5),
         ("power-off", "", 10),
         ("ended-early", "machine.ended", 10),
+        ("last-word", "", 10),
         ("no-power-off", "machine.no-power-off", 5),
         ("too-long", "machine.timeout", 5),
         ("reset", "", 10),

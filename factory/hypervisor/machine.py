@@ -191,6 +191,8 @@ class Machine:
         attempts = _Attempts(ready)
         try:
             while not attempts.succeeded(0.3):
+                if not self.alive and attempts.succeed_at_last():
+                    break  # a guest may say that it is ready and power itself off between two looks
                 self._raise_if_dead(what, waiting=True)
                 self._raise_if_late(what, start + limit, limit, quiet_allowed)
         finally:
@@ -275,7 +277,8 @@ class _Attempts:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._good = False
-        threading.Thread(target=self._loop, name="attempts", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop, name="attempts", daemon=True)
+        self._thread.start()
 
     def _loop(self) -> None:
         try:
@@ -296,6 +299,12 @@ class _Attempts:
         if self._error is not None:
             raise self._error
         return self._good
+
+    def succeed_at_last(self) -> bool:
+        """Whether it is true now that nothing will change any more; a call that is under way has 5 s to end."""
+        self._over.set()
+        self._thread.join(5)
+        return self._good or (not self._thread.is_alive() and self._ready())
 
     def stop(self) -> None:
         self._over.set()
