@@ -53,7 +53,9 @@ class Scene:
     def bring(self, wishes: Wishes = QUIET, *, url: PresignedUrl | None = None, **changes: Any) -> Brought:
         stored = StoredObject(self.store.url(""), "br-se1", "images", "web/1.0/web.qcow2", len(CONTENT), SHA256)
         preparation = self.prepare(wishes, **changes)
-        return preparation.before_upload() or preparation.bring(stored, url or self.url())
+        brought = preparation.before_upload() or preparation.bring(stored, url or self.url())
+        publications.told(brought.id)  # as the whole of a publication does in the end
+        return brought
 
     def sent(self) -> dict[str, Any]:
         (body,) = [body for method, _, body in self.cloud.requests if method == "POST"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -66,6 +67,15 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(
     seaweed: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Site]:
+    with open_site(seaweed, tmp_path, capsys, monkeypatch) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_site(
+    seaweed: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """A site with an empty store, a cloud of its own, and no long pauses."""
     command_line.own_places(tmp_path, monkeypatch)
     seaweed.empty()
     lead_to(seaweed, monkeypatch)

@@ -129,6 +129,20 @@ def test_a_build_that_is_red_before_the_upload_has_even_begun_leaves_nothing(
     assert (store.keys(), store.pending()) == ([], [])
 
 
+def test_parts_of_an_upload_that_failed_go_too_when_the_build_is_red(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path
+) -> None:
+    full: Fault = (507, xml("XMinioStorageFull", "no space"), {})
+    way.fault = lambda method, path: full if "partNumber=3" in path else None
+    made = artefact(tmp_path, 40 * MIB)
+    with pytest.raises(ImageRefused), publication(Console.quiet()) as going:
+        going.begin(lambda: made)
+        wait_for(lambda: going._ways[0].error is not None)
+        assert store.parts() == 2
+        raise ImageRefused("red")
+    assert (store.keys(), store.pending()) == ([], [])
+
+
 def test_what_is_wrong_with_the_store_is_told_before_the_build(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,7 @@ class Pending:
             now = parsedate_to_datetime(date)
         except (TypeError, ValueError):
             now = datetime.now(UTC)
-        return now - begun
+        return (now if now.tzinfo else now.replace(tzinfo=UTC)) - begun
 
 
 class BuildPublication(Protocol):

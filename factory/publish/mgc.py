@@ -21,7 +21,7 @@ from factory.errors import FactoryError, PublishError, UsageError
 from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_api, mgc_images, mgc_machines, publications
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_api import passing
+from factory.publish.mgc_api import UNREADABLE, passing
 from factory.publish.mgc_images import ACTIVE, CustomImage, Images
 from factory.publish.mgc_names import ARRIVAL_TRIES, How, Name
 from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
@@ -143,6 +143,7 @@ class MagaluImport:
         self.console.redact(url.secret)
         self._check_url(url)
         with self.console.stage("request") as stage, publications.alone(self.place.url, self.name, self.console):
+            before = publications.find(self.place.url, self.name, self.artefact.sha256)
             found = self._wanted.look()  # another run may have been quicker
             if found is None:
                 record = Publication(
@@ -156,7 +157,8 @@ class MagaluImport:
                     key=stored.key,
                     folder=str(self.artefact.folder.resolve()) if self.artefact.folder else "",
                 ).write()
-                image = self._ask(url, record)
+                # A run that ended before it was answered may have asked already; the list may hold active images only.
+                image = self._ask(url, record, uncertain=before is not None and before.unfinished)
                 record = record.write(state="importing", id=image)
                 stage.note(image)
         return self._settle(*found) if found else self._waited(image, record, "imported", new=True)
@@ -196,9 +198,11 @@ class MagaluImport:
                 code="publish.url-life",
             )
 
-    def _ask(self, url: PresignedUrl, record: Publication) -> str:
-        """The id of the image that the cloud makes for our request, which is sent again only when it did not arrive."""
-        uncertain = False
+    def _ask(self, url: PresignedUrl, record: Publication, *, uncertain: bool) -> str:
+        """The id of the image that the cloud makes for our request, which is sent again only when it did not arrive.
+
+        *uncertain*: whether a request of an earlier run may have arrived.
+        """
         for number in range(mgc_api.TRIES):
             error: FactoryError
             try:
@@ -208,16 +212,23 @@ class MagaluImport:
                 error = PublishError(
                     f"Magalu Cloud took the request for {self.name}, and told no id of the image",
                     hint="Run the same command again: it looks for the image by its name",
-                    code="publish.api-answer",
+                    code=UNREADABLE,
                 )
             except Refused as refused:
                 error = refused
-                if refused.http_status == 409 and uncertain and (image := self._arrived(patiently=True)):
-                    return image
+                if uncertain and refused.code == "publish.name-taken":
+                    self.console.say(f"{self.name} is taken, most likely by an earlier request of ours: looking for it")
+                    if image := self._arrived(patiently=True):
+                        return image
+                    error.hint = (
+                        "An earlier request of ours may have taken it, and the cloud lists it once it is active: run "
+                        f"the same command again later. Otherwise: {error.hint[:1].lower()}{error.hint[1:]}"
+                    )
             except http.Unanswered as unanswered:
                 error = unanswered.error
-            if not passing(error) and error.code != "publish.api-answer":
-                record.write(state="failed", status=error.code)
+            if not passing(error) and error.code != UNREADABLE:
+                if not uncertain:
+                    record.write(state="failed", status=error.code)
                 raise error
             uncertain = True
             if number == mgc_api.TRIES - 1:

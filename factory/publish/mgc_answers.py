@@ -25,6 +25,8 @@ class Refused(PublishError):
     def __init__(self, answer: Answer, doing: str) -> None:
         code, hint = _advice(answer.status)
         said = words(answer) or "without a word"
+        if answer.status in (400, 422) and re.search(r"\balready exists\b", said, re.IGNORECASE):
+            code, hint = _advice(409)  # a name that is taken; the documents do not say by which status
         super().__init__(
             f"{doing} failed: Magalu Cloud answered {answer.status}, {said}{trace(answer)}",
             hint=hint,

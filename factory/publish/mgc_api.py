@@ -25,6 +25,7 @@ TRIES = 6
 PAUSE = 0.5  # seconds before the second try; doubles
 LONGEST_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 300.0  # seconds, whatever the service says
+UNREADABLE = "publish.api-answer"  # the code of an answer that is not what the documents say
 READ_SECONDS = 15.0  # longest silence of the service; it may need longer for a POST
 
 
@@ -40,18 +41,20 @@ class Api:
         self, path: str, what: str, doing: str, page: int, query: Mapping[str, str]
     ) -> Iterator[tuple[Any, http.Answer]]:
         """All that a list at *path* has under *what*, asked for *page* at once, each with its answer."""
-        offset = 0
+        offset, last = 0, list[Any]()
         while True:
             asked = urlencode({"_limit": page, "_offset": offset} | dict(query))
             answer = self.patiently("GET", f"{path}?{asked}", doing)
             data = data_of(answer)
-            found = data.get(what, []) if isinstance(data, dict) else None
+            found = (data.get(what) or []) if isinstance(data, dict) else None  # some services write null for none
             if not isinstance(found, list):
                 raise unreadable(answer, ValueError(f"no list of {what}"))
+            if found and found == last:  # it does not turn pages
+                return
             for each in found:
                 yield each, answer
-            offset += len(found)
-            if not found or offset >= _total(data, offset + (len(found) == page)):
+            offset, last = offset + len(found), found
+            if not found or offset >= _total(data, offset + 1):
                 return
 
     def patiently(
@@ -134,7 +137,7 @@ def unreadable(answer: http.Answer, error: Exception) -> PublishError:
         f"an answer of Magalu Cloud cannot be read: {error}{mgc_answers.trace(answer)}",
         cause=f"It begins with: {mgc_answers.words(answer)[:120]}",
         hint=f"Check FACTORY_MGC_API_URL and {KEY_VARIABLE}: something else may have answered",
-        code="publish.api-answer",
+        code=UNREADABLE,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import PublishError, UsageError
 from factory.publish import mgc_answers
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_api import TRIES, Api, data_of, jittered, passing, unreadable
+from factory.publish.mgc_api import TRIES, UNREADABLE, Api, data_of, jittered, passing, unreadable
 from factory.publish.mgc_place import Place
 from factory.publish.mgc_request import ImageRequest, Requirements
 
@@ -108,9 +108,11 @@ class Images:
             raise unreadable(answer, error) from None
 
     def list(self, name: str = "") -> Iterator[CustomImage]:
-        """All images, page by page; with *name*, those that the cloud finds by it."""
+        """All images, page by page; with *name*, those of that name: the cloud may find others by it, too."""
         query = {"name": name} if name else {}
         for data, answer in self._api.pages(PATH, "images", "Listing the custom images", PAGE, query):
+            if name and isinstance(data, dict) and data.get("name", name) != name:
+                continue
             try:
                 yield CustomImage.of(data, mgc_answers.trace(answer))
             except ValueError as error:
@@ -147,19 +149,21 @@ class Images:
         Raises PublishError when the import ended otherwise, after *seconds*, or when the API stays away.
         """
         began = last_answer = time.monotonic()
-        pause, strange, last = POLL, set[str](), ""
+        pause, strange, last, answered = POLL, set[str](), "", new
         while True:
             now = time.monotonic()
             try:
                 found = self.show(image)
-                last_answer, last = now, f": its status is {found.status}{found.trace}"
+                answered, last_answer, last = True, now, f": its status is {found.status}{found.trace}"
                 if self._settled(found, strange):
                     return found
                 stage.note(found.status)
             except PublishError as error:
                 gone = isinstance(error, Refused) and error.http_status == 404
                 if not (gone and new and now - began < SETTLING):
-                    if not passing(error) or now - last_answer > OUTAGE:
+                    # What answered before may for a while be a gateway that sends a page in place of an answer.
+                    passes = passing(error) or (error.code == UNREADABLE and answered)
+                    if not passes or now - last_answer > OUTAGE:
                         error.hint = f"{error.hint.rstrip('.')}. {_resume(image)}".lstrip(". ")
                         raise
                     self._console.warn(f"Still waiting for {image}: {error.message}")

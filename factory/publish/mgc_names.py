@@ -89,10 +89,10 @@ class Name:
 
     def ours(self, image: CustomImage) -> bool:
         """Whether *image* can be what we asked for: all that the cloud tells of it agrees."""
-        wanted = self._request
+        wanted, told = self._request, image.requirements or {}
         agree = [
             not image.description or image.description == wanted.description,
             not image.version or image.version == wanted.version,
-            not image.requirements or dict(image.requirements) == wanted.requirements.as_dict(),
+            *(str(told.get(name, least)) == str(least) for name, least in wanted.requirements.as_dict().items()),
         ]
         return all(agree)

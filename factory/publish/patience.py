@@ -49,7 +49,7 @@ class Patience:
             except Refusal as refusal:
                 pause = min(0.5 * 2**tries, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - only jitter
                 pause = min(max(pause, refusal.pause), 2 * LONGEST_PAUSE)
-                refusal.tried = time.monotonic() - begun
+                refusal.tried, refusal.tries = time.monotonic() - begun, tries
                 over = refusal.tried + pause > self.seconds
                 over = over or (refusal.code == "BadDigest" and tries >= DAMAGED_TRIES)
                 if not refusal.transient or over or self.stop.is_set():

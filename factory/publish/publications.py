@@ -1,4 +1,4 @@
-"""The ledger of imports: what was asked of a cloud and not seen to its end, so that a later run takes it up.
+"""The ledger of imports: what was asked of a cloud and not brought to its end, so that a later run takes it up.
 
 One file an import, ``FACTORY_STATE/publications/<digest of api, name and sha256>.json``, written before the cloud is
 asked for the first time. It holds no URL and no key.
@@ -43,13 +43,14 @@ class Publication:
     bucket: str = ""
     key: str = ""
     folder: str = ""  # of the build on this host, whose manifest tells of it; empty for a bare image
+    told: bool = False  # whether the store tells of it: what lies beside the image is up, and latest.json points to it
     began: str = ""
     changed: str = ""
 
     @property
     def unfinished(self) -> bool:
-        """Whether the cloud may still be at it."""
-        return self.state in ("asked", "importing")
+        """Whether the cloud may still be at it, or the store does not tell of it yet."""
+        return self.state in ("asked", "importing") or (self.state == "active" and not self.told)
 
     def write(self, **changes: Any) -> Publication:
         """Write it with *changes* and return that. Raises HostError."""
@@ -71,6 +72,13 @@ def by_id(image: str) -> Publication | None:
     """The publication that the cloud calls *image*, the newest of several."""
     found = [each for each in publications() if image and each.id == image]
     return max(found, key=lambda each: each.changed, default=None)
+
+
+def told(image: str) -> None:
+    """Note that the store tells of the image with this id. Raises HostError."""
+    record = by_id(image)
+    if record is not None and not record.told:
+        record.write(told=True)
 
 
 def publications() -> list[Publication]:

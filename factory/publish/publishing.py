@@ -31,6 +31,7 @@ from factory.publish import (
 )
 from factory.publish.importer import Brought, Preparation, Wishes
 from factory.publish.keys import address_of
+from factory.publish.publications import Publication
 from factory.publish.signing import LIFE
 from factory.publish.store import open_store, reach
 
@@ -59,9 +60,19 @@ class Planned:
 
 
 def publish(
-    artefact: Artefact, target: str, wishes: Wishes, console: Console, *, life: int = LIFE, url_file: Path | None = None
+    artefact: Artefact,
+    target: str,
+    wishes: Wishes,
+    console: Console,
+    *,
+    life: int = LIFE,
+    url_file: Path | None = None,
+    show_url: bool = False,
 ) -> Published:
-    """Publish *artefact*, whose bytes need not have been read. Raises UsageError, ImageRefused and PublishError."""
+    """Publish *artefact*, whose bytes need not have been read. Raises UsageError, ImageRefused and PublishError.
+
+    A URL is made for the cloud, and when somebody wants it: *url_file*, *show_url*.
+    """
     way = transport.load(target)
     _look_at_all(artefact, way, wishes, console, life)
     if url_file is not None:
@@ -76,10 +87,23 @@ def publish(
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
             stored = upload.commit()
         return conclude(store, stored, artefact, preparation, console, life=life, url_file=url_file)
+    published = taken(store, artefact, brought)
+    if url_file is None and not show_url:
+        return published
+    url = signing.fresh(artefact, target, life, console)
+    if url_file is not None:
+        signing.write(url_file, url)
+    return replace(published, url=url)
+
+
+def taken(store: Store, artefact: Artefact, brought: Brought) -> Published:
+    """What follows when the cloud had the image: what the run that brought it there did not come to."""
     there = store.find(artefact) if brought.how == "adopted" else None
     tell(artefact, brought, there)
-    if there is not None:  # the run that uploaded it did not come so far
+    if there is not None:
         _beside(store, artefact, there)
+    if brought.how == "adopted":
+        publications.told(brought.id)
     return Published(brought, there)
 
 
@@ -113,6 +137,7 @@ def conclude(
     brought = preparation.bring(stored, url)
     tell(artefact, brought, stored)
     _beside(store, artefact, stored, preparation.documents(stored))
+    publications.told(brought.id)
     return Published(brought, stored, url)
 
 
@@ -147,7 +172,23 @@ def resume(image: str, target: str, wishes: Wishes, console: Console) -> Publish
     brought: Brought = module.resume(image, wishes, console)
     if record and record.folder and Path(record.folder, MANIFEST).is_file():
         _note(Path(record.folder), brought, record.sha256, record.endpoint, record.bucket, record.key)
+    if record and not record.told:
+        _catch_up(record, target, console)
     return Published(brought)
+
+
+def _catch_up(record: Publication, target: str, console: Console) -> None:
+    """Do what the run that began the import *record* was interrupted before: the documents, and the pointer."""
+    folder = Path(record.folder)
+    artefact = artefacts.of(folder) if record.folder and (folder / MANIFEST).is_file() else None
+    if artefact is None or artefact.sha256 != record.sha256:
+        console.warn(f"latest.json may not point to {record.name} yet: run the command that began its import again")
+        return
+    store = open_store(transport.load(target), console)
+    there = store.find(artefact)
+    if there is not None:
+        _beside(store, artefact, there)
+    publications.told(record.id)
 
 
 def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> Preparation:

@@ -31,6 +31,7 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Req
 WRONG_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}
 ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 ELSEWHERE |= {"TemporaryRedirect", "IncorrectEndpoint", "301", "307"}
+FOREIGN = "not S3"  # an answer that went well, and is not what S3 says
 WAY = {
     "unreachable": "the object storage {host} cannot be reached",
     "silent": "the object storage {host} does not answer",
@@ -51,6 +52,7 @@ class Refusal(Exception):
     region: str = ""  # where the bucket is, if the store said so
     pause: float = 0.0  # seconds the store asks us to wait
     tried: float = 0.0  # seconds for which the same request was tried
+    tries: int = 0  # how often the same request had been sent before, without an answer of use
 
     @property
     def transient(self) -> bool:
@@ -63,6 +65,11 @@ class Refusal(Exception):
     def gone(self) -> bool:
         """Whether the object, or the upload, is not there."""
         return self.code in ("404", "NoSuchKey", "NoSuchUpload", "NotFound") and self.code != "NoSuchBucket"
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether the store does not know such a request."""
+        return self.status in (405, 501) or self.code in ("NotImplemented", "MethodNotAllowed")
 
     @property
     def text(self) -> str:
@@ -78,9 +85,9 @@ class Refusal(Exception):
         """By how much this host's clock differs from the store's, for people; empty when that is unknown."""
         try:
             theirs = parsedate_to_datetime(self.date)
+            ahead = datetime.now(UTC) - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
         except (TypeError, ValueError):
             return ""
-        ahead = datetime.now(UTC) - theirs
         return f"{timedelta(seconds=round(abs(ahead).total_seconds()))} {'ahead' if ahead > timedelta() else 'behind'}"
 
 
@@ -160,6 +167,13 @@ def _less_common(refusal: Refusal, doing: str, said: str, host: str, bucket: str
             hint="Set it back",
             command="export FACTORY_S3_CHECKSUMS=when_required",
             code="publish.checksum-mode",
+        )
+    if code == FOREIGN:
+        return PublishError(
+            f"what answers at {host} is no object storage",
+            cause=f"{doing[:1].upper()}{doing[1:]} got {refusal.words}",
+            hint="A login page or a proxy may answer in its place: check FACTORY_S3_ENDPOINT, https_proxy and no_proxy",
+            code="publish.store-answer",
         )
     if code == "tls":
         return PublishError(

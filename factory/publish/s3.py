@@ -36,6 +36,7 @@ class Bucket:
         self.settings, self.patience = settings, Patience(patience)
         self.name = settings.bucket
         self._names = credential_names
+        self.lists_uploads = True  # whether the store tells which uploads are pending, as far as is known
         self._silence = min(READ_SECONDS, max(LEAST_SILENCE, patience / 3))  # so that more than one try fits
         with self._speaking():
             self._session, self._client = self._connect()
@@ -83,6 +84,8 @@ class Bucket:
                 hint="Set FACTORY_S3_ENDPOINT to its https address",
                 code="usage.store",
             )
+        # boto3 asks where a bucket is when a store redirects; if that is answered by a redirect too, once is enough.
+        client.meta.events.register("before-call.s3.HeadBucket", _redirected)
         return session, client
 
     # Credentials
@@ -117,7 +120,7 @@ class Bucket:
                 self._patiently(lambda: self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1))
             raise
         metadata = {name.lower(): text for name, text in found.get("Metadata", {}).items()}
-        return Head(found["ContentLength"], found.get("ETag", "").strip('"'), metadata)
+        return Head(_told(found, "ContentLength"), _etag(found.get("ETag", "")), metadata)
 
     def blocks(self, key: str) -> Iterator[bytes]:
         """The bytes at *key*, in pieces."""
@@ -147,10 +150,10 @@ class Bucket:
             begun = self._client.create_multipart_upload(
                 Bucket=self.name, Key=key, Metadata=dict(metadata), ContentType="application/octet-stream", **more
             )
-        return str(begun["UploadId"])
+        return str(_told(begun, "UploadId"))
 
     def pending(self, prefix: str) -> list[Pending]:
-        """The uploads below *prefix* that have not ended, the newest first."""
+        """The uploads below *prefix* that have not ended, the newest first; none of a store that does not list them."""
         found: list[tuple[Any, str]] = []
         marker: dict[str, str] = {}
         while True:
@@ -161,6 +164,9 @@ class Bucket:
             except Refusal as refusal:
                 if refusal.gone:  # how rclone says that there are none
                     break
+                if refusal.unsupported:
+                    self.lists_uploads = False
+                    return []
                 raise
             date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
             found += [(each, date) for each in page.get("Uploads", ()) if each["Key"].startswith(prefix)]
@@ -188,7 +194,7 @@ class Bucket:
                 )
             )  # fmt: skip
             for each in page.get("Parts", ()):
-                part = (each["ETag"].strip('"'), each["Size"])
+                part = (_etag(each["ETag"]), each["Size"])
                 if found.setdefault(each["PartNumber"], part) != part:  # SeaweedFS may list what was replaced
                     twice.add(each["PartNumber"])
             following = int(page.get("NextPartNumberMarker") or 0)
@@ -203,7 +209,7 @@ class Bucket:
                 Bucket=self.name, Key=key, UploadId=upload_id, PartNumber=number, Body=body(), ContentMD5=_base64(md5)
             )
         )
-        return str(sent["ETag"]).strip('"')
+        return _etag(_told(sent, "ETag"))
 
     def complete(self, key: str, upload_id: str, etags: Mapping[int, str]) -> None:
         """Let the object appear."""
@@ -287,6 +293,23 @@ def _words(error: Exception) -> str:
     """The last words of an error that others were wrapped around, without objects of Python and queries of URLs."""
     text = re.sub(r"^\w+\(host=[^)]*\): ", "", str(error).rpartition(">: ")[2])
     return re.sub(r"\?\S+", "", text).strip() or type(error).__name__
+
+
+def _told(answer: Mapping[str, Any], name: str) -> Any:
+    """What an answer says of *name*; raises Refusal for one without it, which comes from no S3 store."""
+    if answer.get(name) not in (None, ""):
+        return answer[name]
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    raise Refusal(refusals.FOREIGN, f"an answer without {name}", status)
+
+
+def _etag(text: str) -> str:
+    """An ETag without its quotes; a proxy that packs answers marks it as weak."""
+    return text.removeprefix("W/").strip('"')
+
+
+def _redirected(params: Mapping[str, Any], **_: object) -> None:
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _base64(digest: bytes) -> str:

@@ -75,6 +75,12 @@ class Store:
         """Ask the bucket for something, so that what is wrong with it is told before any work."""
         with self.asking("looking into the bucket"):
             self._bucket.pending(f"{self._bucket.settings.prefix}{POINTER}")
+            if not self._bucket.lists_uploads:
+                self._bucket.head(f"{self._bucket.settings.prefix}{POINTER}")
+                self._console.warn(
+                    f"{self.host} does not list unfinished uploads: what a run leaves when it is killed is neither "
+                    "gone on with nor removed"
+                )
 
     @property
     def host(self) -> str:

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeGuard
 
 from factory.errors import FactoryError, PublishError
 from factory.files import touching
-from factory.publish import Artefact, StoredObject
+from factory.publish import Artefact, Head, StoredObject
 from factory.publish.parts import Part, Section, Stopped, cut, md5, part_size, whole_etag
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import WORKERS, Bucket
@@ -32,6 +32,7 @@ REPORT_SECONDS = 0.2  # between two reports of progress
 ABORTS = 3
 ABORT_PATIENCE = 20.0  # seconds that an abort is tried
 TRIES = 2  # of an upload whose parts the store dropped
+SETTLING = 30.0  # seconds in which a store may still show what was there before
 
 
 class PartsUpload:
@@ -62,7 +63,7 @@ class PartsUpload:
             raise self._changed()
         self._parts = cut(artefact.size, part_size(artefact.size))
         self._lock = threading.Lock()
-        self._done, self._reported, self._shown = 0, 0.0, 0
+        self._done, self._reported = 0, 0.0
         self._open, self._id = True, ""
         self._threads: list[threading.Thread] = []
         try:
@@ -79,6 +80,7 @@ class PartsUpload:
     def _begin(self) -> None:
         self._bucket.patience.stop.clear()
         self._error: BaseException | None = None
+        self._unsure = False  # whether it may have been completed by a request that was never answered
         self._queue = deque(self._parts)
         self._etags: dict[int, str] = {}
         self._digests: dict[int, bytes] = {}
@@ -201,6 +203,7 @@ class PartsUpload:
         except Refusal as refusal:
             if not refusal.gone:
                 raise self._bucket.error(refusal, "completing the upload") from refusal
+            self._unsure = refusal.tries > 0
             return False
         return True
 
@@ -225,19 +228,34 @@ class PartsUpload:
 
     def _there_already(self) -> bool:
         with self._asking("looking for the image"):
-            head = self._bucket.head(self._key)
-        return head is not None and head.size == self._artefact.size and self._same(head.metadata)
+            head = self._shown() if self._unsure else self._bucket.head(self._key)
+        return self._ours(head) and "sha256" in head.metadata
 
-    def _same(self, metadata: Mapping[str, str]) -> bool:
-        return metadata.get("sha256") == self._artefact.sha256
+    def _shown(self) -> Head | None:
+        """What the store has at our key, once that is ours; some stores show for a while what was there before."""
+        end, pause = time.monotonic() + SETTLING, 0.5
+        while True:
+            head = self._bucket.head(self._key)
+            if self._ours(head) or time.monotonic() + pause > end:
+                return head
+            self._stage.note("waiting until the store shows the image")
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _ours(self, head: Head | None) -> TypeGuard[Head]:
+        """Whether *head* can be our image; some store keeps no metadata."""
+        sha256 = self._artefact.sha256
+        return head is not None and head.size == self._artefact.size and head.metadata.get("sha256", sha256) == sha256
 
     def _verified(self) -> StoredObject:
         """The object as the store has it, compared with ours: its ETag if that is made of MD5s, else all its bytes."""
         with self._asking("verifying the image"):
-            head = self._bucket.head(self._key)
+            head = self._shown()
+            if head is None:
+                raise self._unseen()
             digests = [self._digests[number] for number in sorted(self._digests)]
             how = ""
-            if head is not None and head.size == self._artefact.size and self._same(head.metadata):
+            if self._ours(head):
                 if len(digests) == len(self._parts) and head.etag == whole_etag(digests):
                     how = "etag"
                 elif self._read_back() == self._artefact.sha256:
@@ -254,6 +272,14 @@ class PartsUpload:
         bucket, artefact = self._bucket, self._artefact
         return StoredObject(
             bucket.endpoint, bucket.region, bucket.name, self._key, artefact.size, artefact.sha256, verified=how
+        )
+
+    def _unseen(self) -> PublishError:
+        return PublishError(
+            f"{self._bucket.host} has taken the whole image, and does not show it",
+            cause=f"Nothing was at {self._key} for {SETTLING:.0f} s",
+            hint="Run the same command again in a while: what has arrived is not sent again",
+            code="publish.upload-unseen",
         )
 
     def _read_back(self) -> str:

@@ -93,10 +93,8 @@ class Publication:
                     way.upload.abort()
                 way.upload.wait()
         except FactoryError as error:
-            if not self._unwanted:
+            if not self._unwanted:  # what is up is kept until it is known whether the build is green
                 self._failed(way, error)
-                if way.upload is not None:
-                    way.upload.leave()
 
     def _failed(self, way: _Way, error: FactoryError) -> None:
         way.error = error
@@ -124,10 +122,11 @@ class Publication:
         while way.thread and way.thread.is_alive():
             way.thread.join(0.2)  # short, so that an interrupt is seen
         if way.error is not None:
+            if way.upload is not None:
+                way.upload.leave()  # the image is fine: the next try sends the rest
             raise way.error
         if way.brought is not None:
-            publishing.tell(artefact, way.brought, None)
-            return Published(way.brought)
+            return publishing.taken(way.store, artefact, way.brought)
         if way.upload is None:
             raise PublishError(f"the upload to {way.target} was never begun", code="publish.upload-dropped")
         with way.upload as upload, self._console.stage("commit") as stage:

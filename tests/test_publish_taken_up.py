@@ -1,0 +1,109 @@
+"""A publication that was cut short after the import is brought to its end: by the same command, or by --resume."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory.manifest import read_manifest
+from tests import command_line
+from tests.faulty_way import faulty_way, xml
+from tests.object_store import ObjectStore, running
+from tests.test_publish_verb import Site, no_secret, open_site
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store
+
+
+@pytest.fixture
+def site(
+    seaweed: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    with open_site(seaweed, tmp_path, capsys, monkeypatch) as opened:
+        yield opened
+
+
+def names(site: Site) -> set[str]:
+    return {Path(key).name for key in site.stored()}
+
+
+EVERYTHING = {"nginx-1.10.qcow2", "manifest.json", "findings.json", "SHA256SUMS", "latest.json"}
+
+
+def test_a_store_that_fails_after_the_import_is_told_the_rest_by_the_next_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_way(site.store) as way:
+        monkeypatch.setenv("FACTORY_S3_ENDPOINT", way.endpoint)
+        ended = (400, xml("ExpiredToken", "The provided token has expired."), {})
+        way.fault = lambda method, path: ended if method == "PUT" and path.endswith("manifest.json") else None
+        first = site.factory("publish", site.build)
+        assert first.returncode == 6
+        assert "[publish.credentials-expired]" in first.stderr
+        assert names(site) == {"nginx-1.10.qcow2"}
+        assert site.image()["sha256"]
+        way.fault = lambda method, path: None
+        second = site.factory("publish", site.build)
+        assert (second.returncode, second.stdout) == (0, f"{site.image()['id']}\n"), second.stderr
+        assert names(site) == EVERYTHING
+        assert site.cloud.count("POST") == 1
+        third = site.factory("publish", site.build)
+        assert third.returncode == 6
+        assert "[publish.name-taken]" in third.stderr
+    for done in (first, second, third):
+        no_secret(done)
+
+
+def test_resume_brings_an_interrupted_publication_to_its_end(site: Site) -> None:
+    site.cloud.statuses = ["importing"] * 10_000
+    process = subprocess.Popen(
+        command_line.program("publish", site.build), cwd=command_line.TOP, stdout=-1, stderr=-1, text=True
+    )
+    end = time.monotonic() + 60
+    while not site.cloud.count("GET") and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(2)
+    process.communicate(timeout=30)
+    assert names(site) == {"nginx-1.10.qcow2"}
+    (image,) = site.cloud.images.values()
+    image.statuses = ["active"]
+    done = site.factory("publish", "--resume", image.id)
+    assert (done.returncode, done.stdout) == (0, f"{image.id}\n"), done.stderr
+    assert names(site) == EVERYTHING
+    beside = next(key for key in site.stored() if key.endswith("manifest.json"))
+    assert site.store.read(beside) == (site.build / "manifest.json").read_bytes()
+    entry = read_manifest(site.build).publication
+    assert entry is not None
+    assert entry.status == "active"
+    before = site.store.client().list_objects_v2(Bucket="images")["Contents"]
+    assert site.factory("publish", "--resume", image.id).returncode == 0
+    assert site.store.client().list_objects_v2(Bucket="images")["Contents"] == before
+
+
+def test_a_url_that_is_asked_for_is_made_of_an_image_that_was_there_too(site: Site, tmp_path: Path) -> None:
+    assert site.factory("publish", site.build).returncode == 0
+    file = tmp_path / "url"
+    again = site.factory("publish", site.build, "--if-exists", "skip", "--url-file", file)
+    assert again.returncode == 0, again.stderr
+    assert file.read_text().startswith(f"{site.store.endpoint}/images/nginx/")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    no_secret(again)
+    shown = site.factory("publish", site.build, "--if-exists", "skip", "--print-url")
+    assert "X-Amz-Signature=" in shown.stdout.splitlines()[1]
+    assert "X-Amz-Signature" not in shown.stderr
+    assert site.cloud.count("POST") == 1
+    image = next(key for key in site.stored() if key.endswith(".qcow2"))
+    site.store.client().delete_object(Bucket="images", Key=image)
+    gone = site.factory("publish", site.build, "--if-exists", "skip", "--print-url")
+    assert gone.returncode == 6
+    assert "[publish.not-uploaded]" in gone.stderr
