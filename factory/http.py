@@ -22,6 +22,7 @@ from factory.errors import BuildError, FactoryError, UsageError
 
 if TYPE_CHECKING:
     import requests
+    from requests.auth import AuthBase
     from urllib3 import BaseHTTPResponse
 
 CONNECT_SECONDS = 15.0
@@ -79,10 +80,12 @@ def get(
     method: Literal["GET", "HEAD"] = "GET",
     trusted: str | bool | None = None,
     seconds: float = READ_SECONDS,
+    anonymous: bool = False,
 ) -> Iterator[Reply]:
     """Ask for *url*. Any error, or a status that is not in *allowed*, is raised as *failure* with a ``http.*`` code.
 
-    *trusted* is a file of certificates in place of :func:`ca_bundle`; *seconds* is the longest silence.
+    *trusted* is a file of certificates in place of :func:`ca_bundle`; *seconds* is the longest silence. *anonymous*: no
+    password of ~/.netrc is sent.
     """
     import requests
 
@@ -98,6 +101,7 @@ def get(
                 method,
                 url,
                 headers={"Accept-Encoding": "identity", **(headers or {})},
+                auth=_as_given() if anonymous else None,
                 stream=True,
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 verify=ca_bundle() if trusted is None else trusted,
@@ -169,14 +173,7 @@ def exchange(
     Only https, and http to a loopback address, which no proxy sees. Raises Unanswered.
     """
     import requests
-    from requests.auth import AuthBase
     from urllib3.exceptions import HTTPError
-
-    class AsGiven(AuthBase):
-        """Without it requests would add a password from ~/.netrc."""
-
-        def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-            return r
 
     local = loopback(url)
     if urlsplit(url).scheme != "https" and not local:
@@ -194,7 +191,7 @@ def exchange(
                 url,
                 headers=dict(headers),
                 data=body,
-                auth=AsGiven(),
+                auth=_as_given(),
                 stream=True,
                 allow_redirects=False,
                 timeout=(CONNECT_SECONDS, seconds),
@@ -235,6 +232,17 @@ def shown(url: str) -> str:
     """*url* without a password and without its query, which may be a secret."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _as_given() -> AuthBase:
+    """Without it requests would add a password from ~/.netrc."""
+    from requests.auth import AuthBase
+
+    class AsGiven(AuthBase):
+        def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+            return r
+
+    return AsGiven()
 
 
 def _session(failure: type[FactoryError]) -> requests.Session:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from factory.errors import PublishError, UsageError
-from factory.publish.mgc_place import api_key, check_store, place
+from factory.publish import store_settings, transport
+from factory.publish.mgc_place import REGIONS, api_key, check_store, place
 
 SETTINGS = ("FACTORY_MGC_API_URL", "FACTORY_S3_ENDPOINT", "FACTORY_S3_REGION")
 OWN = "https://api.magalu.cloud"
@@ -67,6 +68,17 @@ def test_an_address_that_cannot_be_the_api_is_refused(monkeypatch: pytest.Monkey
         place()
     assert said in caught.value.message
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("region", ["br-se1", "br-ne1", "br-mgl1"])
+def test_the_region_alone_leads_to_a_store_that_the_api_reads_from(
+    monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    monkeypatch.setenv("FACTORY_S3_REGION", region)
+    monkeypatch.setenv("FACTORY_S3_BUCKET", "images")
+    found = store_settings.of(transport.load("mgc"))
+    assert (found.region, place().region) == (region, next(each for each in REGIONS if each.name == region))
+    check_store(place(), found.endpoint)
 
 
 def test_a_region_that_is_none_of_the_clouds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

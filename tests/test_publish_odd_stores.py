@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from factory.console import Console
 from factory.errors import PublishError
 from factory.publish import Artefact, Pending, StoredObject
 from factory.publish.refusals import Refusal
+from factory.publish.s3 import Bucket
 from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
 from tests.object_store import ObjectStore, artefact, lead_to, opened, running
 from tests.test_publish_faults import is_part
@@ -106,6 +109,23 @@ def test_a_lost_completion_that_is_not_seen_at_once_is_not_sent_twice(
     made = artefact(tmp_path)
     whole(store, publish(made), made)
     assert sum(is_part(*each) for each in way.requests) == 3
+
+
+def test_an_interrupt_while_the_upload_begins_leaves_nothing(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is on its way, and arrives after the interrupt."""
+    begin = Bucket.create
+
+    def interrupted(bucket: Bucket, key: str, metadata: Mapping[str, str]) -> str:
+        threading.Timer(0.5, begin, (bucket, key, metadata)).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bucket, "create", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish(artefact(tmp_path))
+    time.sleep(1)
+    assert (store.keys(), store.pending()) == ([], [])
 
 
 # What some stores do not have

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,25 @@ def test_a_url_that_nobody_answers_is_given_up_in_time(
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     with open_scene(tmp_path, monkeypatch) as opened_scene:
         yield opened_scene
+
+
+def test_a_url_is_fetched_without_a_password_of_this_host(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the cloud will fetch it; and a store refuses a request that is signed and has a password too."""
+    (tmp_path / "netrc").write_text("machine localhost login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    sent: list[str | None] = []
+    handler: Any = scene.store.RequestHandlerClass
+    answer = handler.do_GET
+
+    def listen(this: Any) -> None:
+        sent.append(this.headers["Authorization"])
+        answer(this)
+
+    monkeypatch.setattr(handler, "do_GET", listen)
+    probe.probe(scene.url(), scene.image.stat().st_size, str(scene.store.ca_bundle))
+    assert sent == [None]
 
 
 def test_an_api_that_is_away_is_told_with_the_setting_that_leads_there(

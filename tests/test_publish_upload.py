@@ -13,7 +13,7 @@ import pytest
 
 from factory.console import Console
 from factory.errors import PublishError
-from factory.publish import Artefact, StoredObject
+from factory.publish import Artefact, StoredObject, artefacts
 from factory.publish.s3 import Bucket
 from factory.publish.upload import PartsUpload
 from tests.object_store import BUCKET, MIB, ObjectStore, artefact, lead_to, opened, running
@@ -153,6 +153,19 @@ def test_an_image_that_changes_meanwhile_is_not_published(store: ObjectStore, tm
             file.seek(100)
             file.write(b"changed")
         going.commit()
+    assert caught.value.code == "publish.image-changed"
+    assert (store.keys(), store.pending()) == ([], [])
+
+
+def test_an_image_that_changed_after_it_was_read_and_checked_is_not_published(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    made = artefacts.read(replace(artefact(tmp_path), sha256=""))
+    with made.image.open("r+b") as file:
+        file.seek(100)
+        file.write(b"changed")
+    with pytest.raises(PublishError) as caught:
+        upload(made)
     assert caught.value.code == "publish.image-changed"
     assert (store.keys(), store.pending()) == ([], [])
 

@@ -52,6 +52,7 @@ class Artefact:
     properties: Mapping[str, str] = field(default_factory=dict)
     requirements: Mapping[str, int] = field(default_factory=dict)  # of the recipe: vcpus, memory and disk in bytes
     folder: Path | None = None  # of the build, with manifest.json, findings.json and SHA256SUMS
+    modified: int = 0  # when its file was, in nanoseconds, before its bytes were read; 0 when they were not read here
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from factory import disk, given_file, image_format, images
 from factory.disk import Progress
 from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
+from factory.files import touching
 from factory.manifest import FINDINGS, MANIFEST, Manifest, read_manifest
 from factory.publish import Artefact
 
@@ -44,6 +45,8 @@ def of(place: Path, failure: type[FactoryError] = ImageRefused) -> Artefact:
 
 def read(artefact: Artefact, stage: Progress | None = None) -> Artefact:
     """*artefact* with the sha256 of its bytes. Raises PublishError when it is not the image that was tested."""
+    with touching(artefact.image, "Reading an image"):
+        modified = artefact.image.stat().st_mtime_ns
     digest = disk.sha256(artefact.image, stage)
     if artefact.sha256 and digest != artefact.sha256:
         raise PublishError(
@@ -52,7 +55,7 @@ def read(artefact: Artefact, stage: Progress | None = None) -> Artefact:
             hint="Build it again",
             code="publish.image-changed",
         )
-    return replace(artefact, sha256=digest)
+    return replace(artefact, sha256=digest, modified=modified)
 
 
 def target_of(artefact: Artefact) -> str:

@@ -27,6 +27,7 @@ def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW
             method="HEAD" if url.method == "HEAD" else "GET",
             trusted=trusted,
             seconds=SILENCE,
+            anonymous=True,
         ) as reply:
             if reply.status not in (200, 206):
                 raise _refused(url, reply)
@@ -46,7 +47,7 @@ def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW
 
 def _length(url: PresignedUrl, trusted: str | bool) -> int | None:
     try:
-        with http.get(url.secret, failure=PublishError, trusted=trusted, seconds=SILENCE) as reply:
+        with http.get(url.secret, failure=PublishError, trusted=trusted, seconds=SILENCE, anonymous=True) as reply:
             return reply.length
     except PublishError as error:
         raise _not_fetched(url, error.message, error.cause) from None
@@ -89,7 +90,9 @@ def _not_fetched(url: PresignedUrl, what: str, why: str) -> PublishError:
 
 
 def _wrong(url: PresignedUrl, size: int, total: int | None, begins_well: bool) -> PublishError:
-    cause = "The first bytes are not those of the image" if not begins_well else f"It has {total} bytes, not {size}"
+    cause = "It does not say how long it is" if total is None else f"It has {total} bytes, not {size}"
+    if not begins_well:
+        cause = "The first bytes are not those of the image"
     return PublishError(
         f"the presigned URL of {url.masked.partition('?')[0]} leads to something else than the image",
         cause=cause,

@@ -44,7 +44,9 @@ def of(transport: Transport, *, without_bucket: str = "") -> StoreSettings:
     region = settings.value("FACTORY_S3_REGION") or transport.region
     if region and not _REGION.fullmatch(region):
         raise _wrong("FACTORY_S3_REGION", region, "Write it as the store does, such as br-se1")
-    endpoint = settings.value("FACTORY_S3_ENDPOINT") or transport.endpoint.format(region=region)
+    endpoint = settings.value("FACTORY_S3_ENDPOINT") or transport.endpoint.format(
+        region=transport.endpoint_regions.get(region, region)
+    )
     key_id, secret = _own_credentials(transport)
     return StoreSettings(
         endpoint=_endpoint(endpoint),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from factory import targets
@@ -18,6 +19,7 @@ class Transport:
     importer: str  # the module of this package that brings the image in
     endpoint: str = ""  # may hold {region}; empty: the one of the settings, else Amazon's own
     region: str = ""
+    endpoint_regions: Mapping[str, str] = field(default_factory=dict)  # regions that have another name in the endpoint
     addressing: str = "auto"  # path, virtual or auto
     key_id_variable: str = ""  # of the environment; these two beat boto3's chain
     secret_variable: str = ""
@@ -37,6 +39,7 @@ def load(target: str) -> Transport:
         importer=data.get("importer", "generic"),
         endpoint=data.get("endpoint", ""),
         region=data.get("region", ""),
+        endpoint_regions=data.get("endpoint_regions", {}),
         addressing=data.get("addressing", "auto"),
         key_id_variable=credentials.get("key_id", ""),
         secret_variable=credentials.get("secret", ""),

@@ -59,12 +59,12 @@ class PartsUpload:
         with touching(artefact.image, "Opening the image"):
             self._file = os.open(artefact.image, os.O_RDONLY | os.O_CLOEXEC) if file is None else os.dup(file)
         self._seen = os.fstat(self._file)
-        if self._seen.st_size != artefact.size:
+        if self._seen.st_size != artefact.size or artefact.modified not in (0, self._seen.st_mtime_ns):
             raise self._changed()
         self._parts = cut(artefact.size, part_size(artefact.size))
         self._lock = threading.Lock()
         self._done, self._reported = 0, 0.0
-        self._open, self._id = True, ""
+        self._open, self._id, self._asked = True, "", False
         self._threads: list[threading.Thread] = []
         try:
             self._begin()
@@ -117,7 +117,10 @@ class PartsUpload:
         begun = time.monotonic()
         while True:
             try:
-                return self._bucket.create(self._key, self._metadata)
+                self._asked = True  # and not answered
+                upload_id = self._bucket.create(self._key, self._metadata)
+                self._asked = False
+                return upload_id
             except Refusal as refusal:
                 left = self._bucket.patience.seconds - (time.monotonic() - begun)
                 if not refusal.transient or left < 0 or self._bucket.patience.stop.is_set():
@@ -322,7 +325,11 @@ class PartsUpload:
                 for _ in range(ABORTS):  # a part that was on its way may arrive after the first abort
                     for upload_id in left:
                         self._bucket.abort(self._key, upload_id)
-                    if not (left := self._pending()):
+                    if self._asked and not left:  # and so may the request that begins the upload
+                        time.sleep(1)
+                    self._asked = self._asked and not left
+                    left = self._pending()
+                    if not left and not self._asked:
                         self._forget()
                         break
         except (Refusal, FactoryError) as error:
