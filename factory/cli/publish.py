@@ -87,7 +87,9 @@ def publish(
             console.close()
             typer.echo(json.dumps({"schema": 1, "request": planned.data}, indent=2) if as_json else planned.text)
             return
-        published = publishing.publish(artefact, where, wishes, console, life=life, url_file=url_file, show_url=print_url)
+        published = publishing.publish(
+            artefact, where, wishes, console, life=life, url_file=url_file, show_url=print_url
+        )
     console.close()
     _print(published, as_json=as_json, print_url=print_url)
 

@@ -137,7 +137,8 @@ def conclude(
     brought = preparation.bring(stored, url)
     tell(artefact, brought, stored)
     _beside(store, artefact, stored, preparation.documents(stored))
-    publications.told(brought.id)
+    if brought.how != "skipped":
+        publications.told(brought.id)
     return Published(brought, stored, url)
 
 
