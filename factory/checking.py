@@ -30,10 +30,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Known:
-    """What the caller knows of the image beside its bytes; *required_disk* in bytes, 0 when nobody says."""
+    """What the caller knows of the image beside its bytes; *required_disk* in bytes, 0 when nobody says.
+
+    *firmware* is the one that the cloud will be asked for, bios or uefi; empty when nobody says.
+    """
 
     allow_users: tuple[str, ...] = ()
     required_disk: int = 0
+    firmware: str = ""
     sha256: str = ""
 
 
@@ -60,6 +64,7 @@ def look_at(image: Opened, wanted: Sequence[targets.Target], known: Known = Know
             archive=image.archive,
             allow_users=known.allow_users,
             required_disk=known.required_disk,
+            firmware=known.firmware,
             sha256=known.sha256,
             known=read,
         )

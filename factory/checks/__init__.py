@@ -94,7 +94,8 @@ class Looked:
 
     *file* is what the image file itself tells (of the disk in an *archive*, when it came in one), *target* the cloud,
     *allow_users* the accounts that may be there beside the distribution's own, *required_disk* what disk (bytes) an
-    instance is required to have, 0 when nobody says; *sha256* of the file when it is known.
+    instance is required to have, 0 when nobody says; *firmware* the one that will be asked for (bios or uefi), empty when
+    nobody says; *sha256* of the file when it is known.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Looked:
         archive: Archive | None = None,
         allow_users: Sequence[str] = (),
         required_disk: int = 0,
+        firmware: str = "",
         sha256: str = "",
         known: dict[object, object] | None = None,
     ) -> None:
@@ -116,6 +118,7 @@ class Looked:
         self.archive = archive
         self.allow_users = tuple(allow_users)
         self.required_disk = required_disk
+        self.firmware = firmware
         self.sha256 = sha256
         self._opened = opened
         self._known: dict[object, object] = {} if known is None else known

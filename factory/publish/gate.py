@@ -37,15 +37,18 @@ def artefact_of(name: str, output: Path, console: Console) -> Artefact:
     return artefacts.of(place)
 
 
-def passed(artefact: Artefact, target: str, console: Console) -> Artefact:
-    """*artefact* with its sha256, once it was read and keeps the rules. Raises ImageRefused and PublishError."""
+def passed(artefact: Artefact, target: str, console: Console, firmware: str = "") -> Artefact:
+    """*artefact* with its sha256, once it was read and keeps the rules. Raises ImageRefused and PublishError.
+
+    *firmware* is the one that the cloud will be asked for, bios or uefi; empty when it is not asked for any.
+    """
     with console.stage("digest") as stage:
         artefact = artefacts.read(artefact, stage)
-    check(artefact, target, console)
+    check(artefact, target, console, firmware)
     return artefact
 
 
-def check(artefact: Artefact, target: str, console: Console) -> None:
+def check(artefact: Artefact, target: str, console: Console, firmware: str = "") -> None:
     """Look at the image by the rules of *target*, unless it comes from a build that did. Raises ImageRefused."""
     if artefact.folder and target in read_manifest(artefact.folder).targets:
         return
@@ -53,7 +56,7 @@ def check(artefact: Artefact, target: str, console: Console) -> None:
     from factory.checking import check as look
 
     with console.stage("check") as stage:
-        findings = look(artefact.image, [targets.load(target)], Known(sha256=artefact.sha256))
+        findings = look(artefact.image, [targets.load(target)], Known(sha256=artefact.sha256, firmware=firmware))
         broken = failed(findings)
         stage.note(f"{len(broken)} of {len(findings)} findings refuse it" if broken else f"{len(findings)} findings")
         for finding in findings:

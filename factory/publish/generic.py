@@ -42,6 +42,11 @@ class GenericImport:
         parts = (self.artefact.name, self.wishes.version or self.artefact.version)
         return self.wishes.name or re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(filter(None, parts))).strip("-")
 
+    @property
+    def firmware(self) -> str:
+        """None: a person decides."""
+        return ""
+
     def as_dict(self, url: str) -> dict[str, Any]:
         """What ``import.json`` says. *url* is the address of the object, without a signature."""
         artefact, wishes = self.artefact, self.wishes

@@ -61,6 +61,10 @@ class Preparation(Protocol):
 
     name: str
 
+    @property
+    def firmware(self) -> str:
+        """What the cloud will be asked to boot it by, bios or uefi; empty when it is not asked."""
+
     def describe(self, url: str) -> str:
         """What would be sent, for people, with *url* in its place. Sends nothing."""
 

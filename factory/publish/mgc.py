@@ -92,6 +92,11 @@ class MagaluImport:
         return self.request.name
 
     @property
+    def firmware(self) -> str:
+        """What the cloud is asked to boot it by."""
+        return "uefi" if self.request.uefi else "bios"
+
+    @property
     def images(self) -> Images:
         """The cloud; from here on a key is needed. Raises PublishError."""
         if self._images is None:

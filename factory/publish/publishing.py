@@ -74,13 +74,13 @@ def publish(
     A URL is made for the cloud, and when somebody wants it: *url_file*, *show_url*.
     """
     way = transport.load(target)
-    _look_at_all(artefact, way, wishes, console, life)
+    firmware = _look_at_all(artefact, way, wishes, console, life)
     if url_file is not None:
         signing.check_place(url_file)
     look_ahead(target)
     store = open_store(way, console)
     reach(way, console)  # before the image is read, which takes minutes
-    artefact = gate.passed(artefact, target, console)
+    artefact = gate.passed(artefact, target, console, firmware)
     preparation = prepare(artefact, target, wishes, console)
     brought = preparation.before_upload()
     if brought is None:
@@ -109,13 +109,17 @@ def taken(store: Store, artefact: Artefact, brought: Brought) -> Published:
 
 def _look_at_all(
     artefact: Artefact, way: Transport, wishes: Wishes, console: Console, life: int, *, without_bucket: str = ""
-) -> None:
-    """Raise at once what can be known without reading the image: first what is wrong, then what would be refused."""
+) -> str:
+    """Raise at once what can be known without reading the image: first what is wrong, then what would be refused.
+
+    Gives the firmware that the cloud will be asked for, bios or uefi; empty when it is not asked for any.
+    """
     # A file of another format is for the rules to refuse.
     preparation = prepare(replace(artefact, format="qcow2"), way.target, wishes, console)
     address = address_of(way, artefact, without_bucket=without_bucket)
     signing.require_life(life, way)
     preparation.check_place(address)
+    return preparation.firmware
 
 
 def conclude(
@@ -147,10 +151,10 @@ def plan(
 ) -> Planned:
     """What :func:`publish` would send. Uploads nothing and calls nobody; *show_url* signs, which needs credentials."""
     way = transport.load(target)
-    _look_at_all(artefact, way, wishes, console, life, without_bucket=NO_BUCKET)
+    firmware = _look_at_all(artefact, way, wishes, console, life, without_bucket=NO_BUCKET)
     if not settings.value("FACTORY_S3_BUCKET"):
         console.warn(f"FACTORY_S3_BUCKET is not set: {NO_BUCKET} stands for it")
-    artefact = gate.passed(artefact, target, console)
+    artefact = gate.passed(artefact, target, console, firmware)
     preparation = prepare(artefact, target, wishes, console)
     address = address_of(way, artefact, without_bucket=NO_BUCKET)
     url = f"{address}?***"
