@@ -156,6 +156,17 @@ def test_what_is_wrong_with_the_store_is_told_before_the_build(
     assert wrong.value.code == "usage.store"
 
 
+@pytest.mark.parametrize("fault", [(503, xml("SlowDown"), {}), "reset", "lose"])
+def test_a_store_that_is_busy_for_a_moment_does_not_refuse_the_build(
+    store: ObjectStore, way: FaultyWay, fault: Fault | str
+) -> None:
+    faults = iter([fault])
+    way.fault = lambda method, path: next(faults, None) if path.endswith("?uploads") and method == "POST" else None
+    with publication(Console.quiet()):
+        assert next(faults, None) is None
+        assert store.pending() == []
+
+
 def test_a_store_that_fails_does_not_end_the_build_and_keeps_the_parts(
     store: ObjectStore, way: FaultyWay, tmp_path: Path
 ) -> None:

@@ -215,8 +215,11 @@ class Store:
     def prove_writable(self) -> None:
         """Begin an upload and abort it at once: nothing is left, and the credentials are proved."""
         key = f"{self._bucket.settings.prefix}.factory-doctor"
-        with self.asking("trying whether the bucket can be written to"):
-            self._bucket.abort(key, self._bucket.create(key, {}))
+        patience = self._bucket.patience
+        with self.asking("trying whether the bucket can be written to"), patience.of(min(patience.seconds, PROMPT)):
+            # What a request that was never answered may have begun goes, too.
+            self._bucket.abort(key, patience.with_(lambda: self._bucket.create(key, {})))
+            self.abort_pending(key)
 
     def ca_bundle(self) -> str | bool:
         """The file of certificates to trust for the store; True for those that come with the libraries."""
