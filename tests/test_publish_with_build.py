@@ -23,6 +23,7 @@ from factory.publish.with_build import Publication
 from tests.command_line import Done, inside, own_places, program
 from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
 from tests.magalu_cloud import KEY, Cloud
+from tests.magalu_cloud import Fault as Fallen
 from tests.object_store import MIB, ObjectStore, artefact, lead_to, running
 from tests.test_manifest import facts
 from tests.test_publish_faults import hold_back_after
@@ -56,14 +57,14 @@ def publication(console: Console, *targets: str) -> Publication:
     return Publication(targets or ["generic"], Wishes(), console)
 
 
-def green(tmp_path: Path) -> tuple[Artefact, Callable[[], Path]]:
+def green(tmp_path: Path, target: str = "generic") -> tuple[Artefact, Callable[[], Path]]:
     """An image under test, and what makes the folder of its build when it is green."""
     made = artefact(tmp_path, 40 * MIB)
 
     def commit() -> Path:
         entry = facts()["image"] | {"size": made.size, "sha256": made.sha256, "file": made.image.name}
         told = facts()["recipe"] | {"name": made.name, "version": made.version}
-        folder = a_build(tmp_path / "out" / "nginx", image=entry, recipe=told, targets=["generic"])
+        folder = a_build(tmp_path / "out" / "nginx", image=entry, recipe=told, targets=[target])
         (folder / "nginx-1.10.qcow2").unlink()
         made.image.rename(folder / made.image.name)
         return folder
@@ -275,6 +276,38 @@ def test_a_green_build_is_imported_with_the_fields_of_its_recipe(
     assert entry is not None
     assert (entry.id, entry.status, entry.sha256) == (image.id, "active", made.sha256)
     assert cloud.broken == []
+
+
+def test_a_cloud_that_was_away_before_the_tests_is_asked_again_after_them(
+    store: ObjectStore, cloud: Cloud, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path, "mgc")
+    cloud.fail("LIST", *[Fallen(503)] * mgc_api.TRIES)
+    with publication(Console.quiet(), "mgc") as going:
+        going.begin(lambda: made)
+        assert going._ways[0].error is not None
+        assert store.pending() == []
+        going.conclude(commit())
+    (image,) = cloud.images.values()
+    assert image.sha256 == made.sha256
+    assert "latest.json" in {Path(key).name for key in store.keys()}
+
+
+def test_a_store_that_failed_while_the_build_was_tested_gets_the_rest_after_it(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path)
+    ended: Fault = (400, xml("ExpiredToken", "The provided token has expired."), {})
+    way.fault = lambda method, path: ended if "partNumber=3" in path else None
+    with publication(Console.quiet()) as going:
+        going.begin(lambda: made)
+        wait_for(lambda: going._ways[0].error is not None)
+        assert store.parts() == 2
+        way.fault = lambda method, path: None
+        way.requests.clear()
+        going.conclude(commit())
+    assert sum("partNumber=" in path for _, path in way.requests) == 1
+    assert (len(store.keys()), store.pending()) == (6, [])
 
 
 def test_a_red_build_asks_the_cloud_for_nothing(store: ObjectStore, cloud: Cloud, tmp_path: Path) -> None:

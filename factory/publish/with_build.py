@@ -5,7 +5,8 @@
         ...                                          # boot tests; an ImageRefused or an interrupt leaves nothing there
         publication.conclude(folder)                 # the upload is completed, and the import follows
 
-A failure of the store or the cloud does not end the build: the image is fine. It is raised by ``conclude``.
+A failure of the store or the cloud does not end the build: the image is fine. What may be over by then is tried again by
+``conclude``, which raises what stays.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from factory.publish.upload import PartsUpload
 if TYPE_CHECKING:
     from factory.console import Console, Stage
 
+PASSING = {
+    *("publish.api-fault", "publish.api-busy", "publish.api-answer", "publish.store-failing", "publish.unreachable"),
+    *("publish.credentials-expired", "http.failed", "http.proxy", "http.timeout", "http.unreachable"),
+}
+"""Failures at the beginning that may be over when the build is green."""
 ABORT_SECONDS = 60.0  # that a beginning upload has to notice that nobody wants it
 
 
@@ -98,7 +104,7 @@ class Publication:
 
     def _failed(self, way: _Way, error: FactoryError) -> None:
         way.error = error
-        self._console.warn(f"It will not be published to {way.target}: {error.message}. The build goes on.")
+        self._console.warn(f"It is not published to {way.target} yet: {error.message}. The build goes on.")
 
     def conclude(self, folder: Path) -> None:
         """Complete the uploads of the green build in *folder*, and import. Raises the first failure, when all ended."""
@@ -124,7 +130,10 @@ class Publication:
         if way.error is not None:
             if way.upload is not None:
                 way.upload.leave()  # the image is fine: the next try sends the rest
-            raise way.error
+            if way.error.code not in PASSING:
+                raise way.error
+            self._console.say(f"The build is green: trying again to publish it to {way.target}")
+            return publishing.publish(artefact, way.target, self._wishes, self._console)
         if way.brought is not None:
             return publishing.taken(way.store, artefact, way.brought)
         if way.upload is None:
