@@ -94,8 +94,8 @@ class Looked:
 
     *file* is what the image file itself tells (of the disk in an *archive*, when it came in one), *target* the cloud,
     *allow_users* the accounts that may be there beside the distribution's own, *required_disk* what disk (bytes) an
-    instance is required to have, 0 when nobody says; *firmware* the one that will be asked for (bios or uefi), empty when
-    nobody says; *sha256* of the file when it is known.
+    instance is required to have, 0 when nobody says; *firmware* the one that will be asked for (bios or uefi), empty
+    when nobody says; *sha256* of the file when it is known.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ _ASKED = {"bios": "Publish it without --uefi", "uefi": "Publish it with --uefi"}
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     """*firmware* (a list; without it the target's): one of them must find a loader.
 
-    With *default*, an image that lacks a loader for that one is only warned about: it has to be imported by name. When it
-    is known which one the import names, that one must find a loader.
+    With *default*, an image that lacks a loader for that one is only warned about: it has to be imported by name. When
+    it is known which one the import names, that one must find a loader.
     """
     found = {"bios": read_bios(looked.disk), "uefi": read_uefi(looked.disk, looked.target.architectures)}
     wanted, default = rule.parameters.get("firmware", looked.target.firmware), rule.parameters.get("default", "")

@@ -5,8 +5,8 @@
         ...                                          # boot tests; an ImageRefused or an interrupt leaves nothing there
         publication.conclude(folder)                 # the upload is completed, and the import follows
 
-A failure of the store or the cloud does not end the build: the image is fine. What may be over by then is tried again by
-``conclude``, which raises what stays.
+A failure of the store or the cloud does not end the build: the image is fine. ``conclude`` tries again what may be over
+by then, and raises what stays.
 """
 
 from __future__ import annotations
