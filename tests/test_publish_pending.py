@@ -76,6 +76,25 @@ def test_a_store_that_does_not_answer_keeps_the_note(store: ObjectStore, tmp_pat
     assert store.pending() == [] and notes(tmp_path) == []
 
 
+def test_what_lies_in_another_bucket_than_the_settings_name_keeps_its_note(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", UPLOAD, str(tmp_path)], cwd=TOP, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "begun\n"
+    process.kill()
+    process.communicate()
+    store.client().create_bucket(Bucket="others")
+    with monkeypatch.context() as patch:
+        patch.setenv("FACTORY_S3_BUCKET", "others")
+        (line,) = pending.reap()
+    assert f"lies in {store.endpoint}/images" in line and f"name {store.endpoint}/others" in line
+    assert len(store.pending()) == 1 and len(notes(tmp_path)) == 1
+    assert "aborted" in pending.reap()[0]
+    assert store.pending() == [] and notes(tmp_path) == []
+
+
 def test_an_upload_that_ends_leaves_no_note(store: ObjectStore, tmp_path: Path) -> None:
     console = Console.quiet()
     with console.stage("upload") as stage:

@@ -18,13 +18,13 @@ from factory.files import touching, write_whole
 from factory.processes import dead, mark
 
 
-def note(target: str, key: str) -> Path:
-    """Write down that an upload to *key* of *target* begins; gives the note. Raises HostError."""
+def note(target: str, key: str, place: str = "") -> Path:
+    """Write down that an upload to *key* in the bucket *place* of *target* begins; gives the note. Raises HostError."""
     folder = _folder()
     with touching(folder, "Making the folder for notes of uploads"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{mark()}.{secrets.token_hex(4)}.json"
-    write_whole(path, json.dumps({"target": target, "key": key}).encode(), mode=0o600)
+    write_whole(path, json.dumps({"target": target, "key": key, "place": place}).encode(), mode=0o600)
     return path
 
 
@@ -39,12 +39,16 @@ def reap(*, dry_run: bool = False) -> list[str]:
             continue
         try:
             known = json.loads(path.read_text("utf-8"))
-            target, key = str(known["target"]), str(known["key"])
+            target, key, place = str(known["target"]), str(known["key"]), str(known.get("place", ""))
             if dry_run:
                 done.append(f"would abort the upload of {key}")
                 continue
             way = transport.load(target) if target in targets.names() else transport.Transport(target, "generic")
-            count = open_store(way, Console.quiet(), patience=5).abort_pending(key)
+            store = open_store(way, Console.quiet(), patience=5)
+            if place not in ("", store.place):
+                done.append(f"the upload noted in {path} lies in {place}, and the settings name {store.place}")
+                continue
+            count = store.abort_pending(key)
         except FactoryError as error:
             done.append(f"the upload noted in {path} cannot be aborted: {error.message}")
             continue

@@ -87,6 +87,11 @@ class Store:
         """Where the store is, for people."""
         return self._bucket.host
 
+    @property
+    def place(self) -> str:
+        """The bucket and where it is, as an address."""
+        return f"{self._bucket.endpoint}/{self._bucket.name}"
+
     def waits(self, refusal: Refusal, left: float) -> str:
         """What people are told when a request is tried again, for *left* more seconds at most."""
         return f"Waiting for {self.host}, {left:.0f} s more at most: {refusal.text}"
@@ -130,7 +135,7 @@ class Store:
         key = self.key(artefact)
         with self.asking("beginning the upload"):
             self._drop_stale(artefact, key)
-            noted = pending.note(self.transport.target, key)
+            noted = pending.note(self.transport.target, key, self.place)
             return PartsUpload(self._bucket, artefact, key, metadata_of(artefact), stage, self._console, file, noted)
 
     def abort_pending(self, key: str) -> int:
