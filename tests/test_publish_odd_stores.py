@@ -155,9 +155,7 @@ def test_a_store_that_lists_no_uploads_and_has_no_such_bucket(
     store: ObjectStore, way: FaultyWay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACTORY_S3_BUCKET", "not-there")
-    way.fault = lambda method, path: (
-        (501, xml("NotImplemented"), {}) if method == "GET" and "uploads" in path else None
-    )
+    way.fault = lambda method, path: (501, xml("NotImplemented"), {}) if method == "GET" and "uploads" in path else None
     failed(artefact(tmp_path), "publish.bucket-missing")
 
 

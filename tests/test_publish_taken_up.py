@@ -12,7 +12,7 @@ import pytest
 
 from factory.manifest import read_manifest
 from tests import command_line
-from tests.faulty_way import faulty_way, xml
+from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore, running
 from tests.test_publish_verb import Site, no_secret, open_site
 
@@ -45,7 +45,7 @@ def test_a_store_that_fails_after_the_import_is_told_the_rest_by_the_next_run(
 ) -> None:
     with faulty_way(site.store) as way:
         monkeypatch.setenv("FACTORY_S3_ENDPOINT", way.endpoint)
-        ended = (400, xml("ExpiredToken", "The provided token has expired."), {})
+        ended: Fault = (400, xml("ExpiredToken", "The provided token has expired."), {})
         way.fault = lambda method, path: ended if method == "PUT" and path.endswith("manifest.json") else None
         first = site.factory("publish", site.build)
         assert first.returncode == 6

@@ -290,7 +290,7 @@ def test_a_cloud_that_was_away_before_the_tests_is_asked_again_after_them(
         going.conclude(commit())
     (image,) = cloud.images.values()
     assert image.sha256 == made.sha256
-    assert "latest.json" in {Path(key).name for key in store.keys()}
+    assert any(key.endswith("latest.json") for key in sorted(store.keys()))
 
 
 def test_a_store_that_failed_while_the_build_was_tested_gets_the_rest_after_it(
