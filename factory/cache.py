@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import settings, units
-from factory.cache_entry import Entry, identity, read
+from factory.cache_entry import Entry, identity, newest_first, read
 from factory.copying import clone_file, file_digest
 from factory.errors import HostError, UsageError
 from factory.files import sync, touching, write_whole
@@ -77,8 +77,9 @@ class Cache:
         The entry appears whole, and is on the disk, when this returns. *facts* must be plain data.
         """
         parent = self.root / _name(kind) / _name(key)
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".new-{mark()}-", dir=self.root / kind))
+        with touching(parent, "Making a folder of the cache"):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=f".new-{mark()}-", dir=self.root / kind))
         try:
             content = new / "content"
             try:
@@ -128,7 +129,7 @@ class Cache:
         """All entries, newest first, as their records say: nothing is verified."""
         kinds = [kind] if kind else [path.name for path in self.root.iterdir() if path.name not in OTHER_FOLDERS]
         found = [entry for name in kinds for entry in map(read, (self.root / name).glob("[!.]*/*/entry.json")) if entry]
-        return sorted(found, key=lambda entry: entry.created, reverse=True)
+        return newest_first(found)
 
     def remove(self, entry: Entry) -> bool:
         """Remove *entry*, unless some process holds it; says whether it is gone."""
@@ -142,7 +143,8 @@ class Cache:
             return False
         else:
             gone = Path(tempfile.mkdtemp(prefix=f".gone-{mark()}-", dir=self.root / entry.kind))
-            entry.folder.rename(gone / "entry")  # in one step: nobody sees half an entry
+            with suppress(FileNotFoundError):  # another process was quicker
+                entry.folder.rename(gone / "entry")  # in one step: nobody sees half an entry
             shutil.rmtree(gone, ignore_errors=True)
             with suppress(OSError):
                 entry.folder.parent.rmdir()  # the key's folder, when this was its last entry
@@ -157,14 +159,17 @@ class Cache:
         """
         limit = size_limit() if limit is None else limit
         self.sweep()
-        entries = sorted(self.entries(), key=lambda entry: entry.used)
-        total = sum(entry.size for entry in entries)
+        found: list[tuple[float, Entry]] = []
+        for entry in self.entries():
+            with suppress(FileNotFoundError):  # removed by another process just now
+                found.append((entry.used, entry))
+        total = sum(entry.size for _, entry in found)
         kept = {entry.folder for entry in keep}
         removed = []
-        for entry in entries:
+        for used, entry in sorted(found, key=lambda each: each[0]):
             if total <= limit:
                 break
-            rests = entry.kind not in RESTLESS and time.time() - entry.used < REST_SECONDS
+            rests = entry.kind not in RESTLESS and abs(time.time() - used) < REST_SECONDS
             if entry.folder in kept or rests or not self.remove(entry):
                 continue
             total -= entry.size
@@ -178,12 +183,13 @@ class Cache:
         """
         removed = [
             path
-            for pattern in ("*/.new-*", "*/.gone-*", "*/*/*/.entry.json.*", "libvirt/.*")
+            for pattern in ("*/.new-*", "*/.gone-*", "*/*/*/.entry.json.*", "libvirt/.*", "history/.*")
             for path in remove_left(self.root, pattern, dry_run=dry_run)
         ]
         if dry_run:
             return removed
-        for pattern in ("*/.new-*", "*/.gone-*", "downloads/*"):
+        # Nothing but what has a name of ours: somebody may have made the cache of a folder that has more in it.
+        for pattern in ("*/.new-[0-9]*-[0-9]*-*", "*/.gone-[0-9]*-[0-9]*-*", f"downloads/*-{'[0-9a-f]' * 16}.*"):
             for leftover in self.root.glob(pattern):
                 with suppress(OSError):
                     if time.time() - leftover.lstat().st_mtime < FULL_READ_SECONDS:
@@ -210,8 +216,7 @@ class Cache:
             os.close(folder)
 
     def _newest_first(self, kind: str, key: str) -> list[Entry]:
-        found = [entry for entry in map(read, (self.root / kind / key).glob("*/entry.json")) if entry]
-        return sorted(found, key=lambda entry: entry.created, reverse=True)
+        return newest_first(filter(None, map(read, (self.root / kind / key).glob("*/entry.json"))))
 
     def _sound(self, entry: Entry) -> bool:
         """Whether the content is what its sha256 says; marks the entry as used."""

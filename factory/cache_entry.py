@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+AHEAD = timedelta(hours=1)  # so far clocks are set forward or back in the common course of things
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,24 @@ class Entry:
         return max(0.0, (datetime.now(UTC) - self.created).total_seconds())
 
     @property
+    def ahead(self) -> bool:
+        """Whether it is dated in the future, so that its age means nothing."""
+        return ahead(self.created)
+
+    @property
     def used(self) -> float:
         """When it was last used (seconds since the epoch)."""
         return self.folder.stat().st_mtime
+
+
+def ahead(moment: datetime) -> bool:
+    """Whether *moment* is in the future: it was written down while this host's clock was wrong, or the clock is now."""
+    return moment > datetime.now(UTC) + AHEAD
+
+
+def newest_first(entries: Iterable[Entry]) -> list[Entry]:
+    """*entries* by their date, and at the end those of the future: else they would count as the newest for years."""
+    return sorted(entries, key=lambda entry: (not entry.ahead, entry.created), reverse=True)
 
 
 def read(path: Path) -> Entry | None:

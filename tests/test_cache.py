@@ -223,17 +223,50 @@ def test_what_was_used_within_the_hour_is_not_trimmed(store: Cache) -> None:
 
 def test_trimming_clears_what_killed_processes_left(store: Cache) -> None:
     put(store)
-    old, young = store.root / "base" / ".new-old", store.root / "base" / ".new-young"
+    old, young = store.root / "base" / ".new-1-2-3-old", store.root / "base" / ".new-1-2-3-young"
     for path in (old, young):
         path.mkdir()
     os.utime(old, (0, 0))
-    part = store.folder("downloads") / "x.part"
+    part = store.folder("downloads") / "x-0123456789abcdef.part"
     part.touch()
     os.utime(part, (0, 0))
     store.trim(1 << 40)
     assert not old.exists()
     assert not part.exists()
     assert young.exists()
+
+
+def test_what_a_wrong_clock_dated_is_neither_the_newest_nor_at_rest(store: Cache) -> None:
+    future = put(store, "of 2030")
+    age(future, days=-400)
+    assert store.get("base", "k") is not None
+    age(future, days=-400)  # its use was noted with the right clock
+    now = put(store)
+    assert store.get("base", "k") == now and store.entries("base")[0] == now
+    assert [entry.sha256 for entry in store.trim(now.size)] == [future.sha256]
+
+
+def test_an_entry_that_another_process_removes_meanwhile(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = put(store), put(store, "another", "l")
+    listed = store.entries()
+    assert store.remove(first)
+    monkeypatch.setattr(store, "entries", lambda: listed)
+    age(second, days=1)
+    assert [entry.key for entry in store.trim(0)] == ["l"]
+
+
+def test_two_that_remove_one_entry(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(store)
+    flock, other = fcntl.flock, Cache(store.root)
+
+    def later(folder: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert other.remove(entry)  # between our look at the folder and our lock on it
+        flock(folder, how)
+
+    monkeypatch.setattr(fcntl, "flock", later)
+    assert store.remove(entry)
+    assert [path.name for path in (store.root / "base").iterdir()] == []
 
 
 @pytest.mark.parametrize(("text", "size"), [("40GiB", 40 << 30), ("512 MiB", 512 << 20), ("1000", 1000)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,17 @@ def test_what_was_fetched_grows_old(store: cache.Cache, tmp_path: Path) -> None:
     accepted = chosen(store, keys, Policy(from_step=5), history=history_of(store, keys))
     assert [hit for hit, _ in accepted] == ["hit"] * 5 + ["miss"] * 2
     assert accepted[5] == accepted[6] == ("miss", "--from")
+
+
+def test_what_a_wrong_clock_dated_counts_as_too_old(store: cache.Cache, tmp_path: Path) -> None:
+    keys = keys_of(tmp_path)
+    put(store, keys[1].key, expires=time.time() + 401 * 86400)
+    assert choose(store, keys, Policy(), []).index == 1
+    (entry,) = store.entries("layer")
+    record = json.loads((entry.folder / "entry.json").read_text())
+    future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
+    (entry.folder / "entry.json").write_text(json.dumps(record | {"created": future}))
+    assert choose(store, keys, Policy(), []).index == -1
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,17 @@ def test_the_same_again_is_there_already(place: Path) -> None:
         assert found.image and found.image.folder == newest
 
 
+def test_a_build_that_is_dated_in_the_future_is_not_current_until_then(place: Path) -> None:
+    write(place, HEAD + "provision:\n  - packages: [figlet]\n")
+    plan = plan_of(place)
+    far = datetime.now(UTC) + timedelta(days=401)
+    built(place, plan, age=-400 * 86400, ended=far.isoformat())
+    assert "dated in the future" in why(place, plan)
+    newest = built(place, plan)
+    found = find(plan, place / "out", "full")
+    assert found.image and found.image.folder == newest
+
+
 def test_what_was_asked_for_differs(place: Path) -> None:
     built(place, plan_of(place))
     assert "no build of this recipe" in why(place, plan_of(place, greeting="good morning"))

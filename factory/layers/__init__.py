@@ -76,8 +76,8 @@ class Layer:
 
     @property
     def expired(self) -> bool:
-        """Whether what it fetched is too old."""
-        return self.expires is not None and time.time() > self.expires
+        """Whether what it fetched is too old, or dated in the future."""
+        return self.expires is not None and (time.time() > self.expires or self.disk.ahead)
 
     def copy(self, store: cache.Cache, base: Path, overlay: Path, memory: Path) -> None:
         """Put its disk, on top of *base*, at *overlay* and its memory at *memory*. Raises HostError when it is gone."""

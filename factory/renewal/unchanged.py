@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory import bases, images
+from factory.cache_entry import ahead
 from factory.errors import FactoryError, HostError
 from factory.recipe.steps import PackagesStep, ShellStep
 
@@ -49,7 +50,7 @@ def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchange
     if recipe.secret_names:
         return find(plan, output, boot_test)
     same = [each for each in images.builds(output, recipe.name) if each.manifest.key == plan.key]
-    same = [each for each in same if _tested(each, boot_test) and _whole(each)]
+    same = [each for each in same if _tested(each, boot_test) and _whole(each) and not ahead(each.manifest.started)]
     if not same:
         return find(plan, output, boot_test)
     newest = same[-1]
@@ -106,6 +107,10 @@ def find(plan: Plan, output: Path, boot_test: str, *, accept_stale: bool = False
     same = [each for each in same if _tested(each, boot_test) and _whole(each)]
     if not same:
         return Unchanged(None, "no earlier build is whole and was tested as this one is to be")
+    if keeps(recipe) is not None:
+        same = [each for each in same if not ahead(each.manifest.started)]
+        if not same:
+            return Unchanged(None, "the last build is dated in the future: this host's clock was wrong then, or is now")
     newest = same[-1]
     limit, age = keeps(recipe), time.time() - newest.manifest.started.timestamp()
     if limit is not None and age > limit:
