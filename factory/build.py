@@ -7,6 +7,7 @@ and ``latest`` flips last -> the upload is completed, and imported.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from factory import bases, boot_test, cache, disk, layers, manifest, preflight, record, settings
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
-from factory.errors import BuildError, FactoryError, ImageRefused, UsageError
+from factory.errors import BuildError, FactoryError, HostError, ImageRefused, UsageError
 from factory.files import touching
 from factory.findings import Summary, failed
 from factory.finish import finish
@@ -154,7 +155,7 @@ def _run(
     publication: BuildPublication,
     console: Console,
 ) -> Built:
-    started = datetime.now(UTC)
+    started, began = datetime.now(UTC), time.monotonic()
     base = obtain_base(plan, options, chosen, console)
     image = workspace.partial / plan.image
     with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
@@ -184,7 +185,7 @@ def _run(
     record.refuse_failures(findings)
     told.write_manifest()
     workspace.write_sums({image.name: digest})
-    seconds = (datetime.now(UTC) - started).total_seconds()
+    seconds = time.monotonic() - began
     return Built(
         plan.recipe.name, workspace.build_id, workspace.partial, image, image.stat().st_size, digest,
         Summary.of(findings), seconds,
@@ -262,7 +263,9 @@ def _commit(workspace: Workspace, result: Built) -> Built:
 def _set_aside(workspace: Workspace, options: Options, error: FactoryError, *, keep_image: bool = False) -> None:
     kept = ""
     if options.keep in ("on-failure", "always"):
-        workspace.keep(error.code, options.again)
+        with contextlib.suppress(HostError):  # a full disk, perhaps the very reason of the failure
+            workspace.keep(error.code, options.again)
+    if workspace.entry.kept:
         build_id = workspace.build_id
         kept = f"; the disk is kept in {workspace.work}; 'factory retry {build_id}' goes on"
         if workspace.entry.kept_machine:

@@ -15,7 +15,8 @@ from factory.errors import UsageError
 from factory.files import touching
 
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}(\.failed)?")
-DOOMED = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}(\.failed)?\.removed")  # of a run that was cut short
+DOOMED = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}(\.failed|\.partial)?\.removed")  # of a run that was cut short
+PARTIAL = re.compile(r"\.(\d{8}T\d{6}Z-[0-9a-f]{8})\.partial")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def old_builds(
 
     Of each recipe (only *recipes*, if any are named) the *keep* newest whole builds and as many failed ones stay, and
     so do the one that ``latest`` points to, those that a living run or a kept machine owns (*state* has the ledger),
-    and all that are younger than *seconds*. Raises UsageError for a recipe without builds.
+    and all that are younger than *seconds*. What a run began whose ledger is lost, as a container's is, goes when
+    nothing was written to it for two days. Raises UsageError for a recipe without builds.
     """
     now = now or datetime.now(UTC)
     with touching(output, "Looking for builds"):
@@ -55,7 +57,7 @@ def old_builds(
             continue
         if match:
             groups[path.parent.name, bool(match[2])].append(path)
-        elif DOOMED.fullmatch(path.name):
+        elif DOOMED.fullmatch(path.name) or _orphan(path, owned, now):
             gone.append(path)
     for paths in groups.values():
         gone += [path for path in paths[: max(len(paths) - keep, 0)] if _age(path, now) >= seconds]
@@ -72,7 +74,7 @@ def remove(builds: Sequence[OldBuild]) -> None:
         folder = build.folder
         with touching(folder, "Removing an old build"):
             if not folder.name.endswith(".removed"):
-                folder = folder.rename(folder.with_name(f".{folder.name}.removed"))
+                folder = folder.rename(folder.with_name(f".{folder.name.lstrip('.')}.removed"))
             shutil.rmtree(folder)
 
 
@@ -84,6 +86,16 @@ def _require(recipes: Collection[str], known: set[str], output: Path) -> None:
             hint="'factory images list' shows them",
             code="usage.no-such-build",
         )
+
+
+def _orphan(path: Path, owned: Collection[str], now: datetime) -> bool:
+    """Whether *path* is half an output that no ledger knows and that nobody has written to for long."""
+    match = PARTIAL.fullmatch(path.name)
+    if match is None or match[1] in owned:
+        return False
+    with touching(path, "Looking at an old build"):
+        written = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    return now.timestamp() - written > ledger.PATIENCE
 
 
 def _age(path: Path, now: datetime) -> float:

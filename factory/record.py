@@ -80,7 +80,7 @@ class Record:
                     "kernel": str(base.facts.get("kernel", "")),
                 },
                 "started": self.started,
-                "ended": datetime.now(UTC),
+                "ended": max(datetime.now(UTC), self.started),  # the clock may have been set back meanwhile
                 "accelerator": self.site.hypervisor.accelerator.name,
                 "tools": {**self.tools, "factory": __version__},
                 "stages": tuple(

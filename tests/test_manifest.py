@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -15,6 +17,9 @@ from factory.console import Console
 from factory.errors import BuildError, HostError, UsageError
 from factory.findings import Finding, Findings, Summary
 from factory.manifest import Manifest, StageEntry, json_schema, read_findings, read_manifest, text, write
+from factory.plan import make_plan
+from factory.record import Record
+from tests import recipe_files
 
 SHA = "ab" * 32
 
@@ -244,3 +249,22 @@ def test_a_file_that_is_no_manifest_is_named_with_the_reason(tmp_path: Path, con
     with pytest.raises(UsageError) as caught:
         read_manifest(tmp_path)
     assert caught.value.code == "manifest.unreadable"
+
+
+@pytest.mark.real
+def test_a_clock_that_was_set_back_while_it_was_built_costs_no_build(tmp_path: Path) -> None:
+    recipe_files.write(tmp_path, recipe_files.HEAD)
+    image = tmp_path / "web-1.0.0.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "8M"], check=True)
+    began = datetime.now(UTC) + timedelta(hours=3)
+    site = SimpleNamespace(
+        plan=make_plan(str(tmp_path / "recipes/web.yaml")),
+        base=SimpleNamespace(name="debian-12", kind="scratch", sha256="b" * 64, created=began, facts={}),
+        workspace=SimpleNamespace(build_id="20261122T101500Z-0123abcd"),
+        hypervisor=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")),
+        console=Console.quiet(),
+    )
+    customised = SimpleNamespace(uses=(), packages=())
+    Record(cast(Any, site), cast(Any, customised), image, "a" * 64, [], (), "none", {}, began).write_manifest()
+    document = read_manifest(tmp_path)
+    assert document.started == document.ended == began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,6 +74,30 @@ def test_other_folders_and_links_stay(tmp_path: Path) -> None:
     assert {each.folder.name for each in old} == {"20261101T000000Z-0123abcd", half.name}
     pruning.remove(old)
     assert not half.exists() and (made / "a" / "notes").exists()
+
+
+def test_half_an_output_whose_ledger_is_lost_goes_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = out(tmp_path, "a/01")
+    lost, young, owned = (made / "a" / f".202611{day:02}T000000Z-0123abcd.partial" for day in (2, 3, 4))
+    for half in (lost, young, owned):
+        half.mkdir()
+        (half / "a.qcow2").write_text("half")
+        for path in (half / "a.qcow2", half):
+            os.utime(path, (NOW.timestamp() - 3 * 86400,) * 2)
+    os.utime(young / "a.qcow2", (NOW.timestamp() - 3600,) * 2)
+
+    class Owned:
+        build_id = "20261104T000000Z-0123abcd"
+
+    monkeypatch.setattr("factory.ledger.entries", lambda state: [Owned()])
+    old = pruning.old_builds(made, tmp_path, now=NOW)
+    assert [each.folder for each in old] == [lost]
+    monkeypatch.setattr("shutil.rmtree", lambda folder: None)  # cut short
+    pruning.remove(old)
+    monkeypatch.undo()
+    (rest,) = pruning.old_builds(made, tmp_path, now=datetime(2026, 11, 20, tzinfo=UTC))
+    pruning.remove([rest])
+    assert sorted(made.glob("a/.*")) == [young, owned]
 
 
 def test_a_recipe_without_builds_is_told(tmp_path: Path) -> None:
