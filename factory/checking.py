@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from factory import checks, disk, inspection, settings, targets
 from factory.archive import Archive, look_inside
 from factory.errors import CommandFailed
+from factory.files import temporary_folder
 from factory.findings import Finding
 from factory.image_file import ImageFile, look
 
@@ -75,10 +75,7 @@ def look_at(image: Opened, wanted: Sequence[targets.Target], known: Known = Know
 @contextmanager
 def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
     """The image file *path*, opened; of archives only those of the kinds *containers* are unpacked."""
-    state = settings.state_dir()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="check-", dir=state) as name:
-        folder = Path(name)
+    with temporary_folder(settings.state_dir(), "check") as folder:
         file, archive = look(path), None
         if file.format in ARCHIVES:
             archive = look_inside(path)

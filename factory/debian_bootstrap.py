@@ -13,7 +13,7 @@ from pathlib import Path
 from factory import apt_pins, debian_files, mirror
 from factory.console import Console
 from factory.errors import BaseError, CommandFailed, HostError
-from factory.processes import dead, mark
+from factory.processes import abandoned, mark
 from factory.run import AS_NAMESPACE_ROOT, find, run
 
 PREFIX = "image-factory-"
@@ -102,8 +102,12 @@ def remove(folder: Path) -> None:
 
 def reap(*, dry_run: bool = False) -> list[Path]:
     """Remove the places of runs that were killed; says which. With *dry_run* only the latter."""
-    left = [path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*-*-*") if dead(path.name)]
-    ours = [path for path in left if path.lstat().st_uid == os.geteuid()]
+    ours = []
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*-*-*"):
+        with contextlib.suppress(OSError):  # removed by another process just now
+            status = path.lstat()
+            if status.st_uid == os.geteuid() and abandoned(path.name, written=status.st_mtime):
+                ours.append(path)
     for path in () if dry_run else ours:
         remove(path)
     return ours

@@ -9,6 +9,8 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -52,6 +54,34 @@ def touching(path: Path, what: str) -> Iterator[None]:
         where = os.fsdecode(where) if isinstance(where, str | bytes | os.PathLike) else str(path)
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise HostError(f"{what} failed at {where}", cause=reason, hint=hint, code=code) from error
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Make a folder with *mode*, whatever the umask says; one that is there already is left as it is. Raises OSError.
+
+    Folders above it that are not there get the umask's mode: one of the factory's own is made by a call of its own.
+    """
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(parents=True, mode=mode)
+        path.chmod(mode)
+        return
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+@contextlib.contextmanager
+def temporary_folder(state: Path, what: str) -> Iterator[Path]:
+    """A folder ``<what>-<mark>-<random>`` of the factory's state, for the length of the block. Raises HostError.
+
+    What a killed process leaves of it is known by its mark: :func:`factory.ledger.reap` removes it.
+    """
+    with touching(state, "Making a folder of the factory's state"):
+        make_folder(state, 0o711)
+        folder = Path(tempfile.mkdtemp(prefix=f"{what}-{mark()}-", dir=state))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:

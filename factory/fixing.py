@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from factory import disk, ext4, inspection, run, settings
 from factory.errors import ImageRefused, UsageError
+from factory.files import temporary_folder
 from factory.findings import Finding
 from factory.finish import clean
 from factory.image_file import ImageFile, look
@@ -40,10 +40,8 @@ def fix(path: Path, target: Target, findings: Sequence[Finding], output: Path) -
             command=file.instead,
         )
     broken = [finding for finding in findings if finding.status in ("warn", "fail")]
-    state = settings.state_dir()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="fix-", dir=state) as name:
-        raw = Path(name) / "disk.raw"
+    with temporary_folder(settings.state_dir(), "fix") as folder:
+        raw = folder / "disk.raw"
         disk.raw_copy(path, file.format, raw)
         done = _table(raw, broken)
         done += _removed(raw, broken)

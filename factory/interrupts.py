@@ -21,11 +21,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 def install(*, quiet: bool = False) -> None:
-    """Handle the three signals in this process from now on; *quiet* for one that does not speak to people."""
+    """Handle the three signals in this process from now on; *quiet* for one that does not speak to people.
+
+    A signal that whoever started us had ignored stays ignored.
+    """
     global _seen, _quiet
     _seen, _quiet = 0, quiet
     for number in SIGNALS:
-        signal.signal(number, _handle)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _handle)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 from factory import processes
 from factory.errors import HostError
 from factory.files import sync, touching, write_whole
+from factory.processes import PATIENCE as PATIENCE
 from factory.processes import Process as Process
 from factory.processes import started as started
 
 BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-PATIENCE = 2 * 24 * 3600  # seconds after which an owner that cannot be looked at (another host or container) is dead
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,8 @@ def reap(state: Path, *, kept: bool = False, dry_run: bool = False) -> list[str]
     # Listed first: a folder that is made after this cannot be taken for one without an entry.
     folders = [path for path in (state / "builds").glob("*-*-*") if BUILD_ID.match(path.name)]
     for path in sorted((state / "ledger").glob("*.json")):
+        if not BUILD_ID.fullmatch(path.stem):
+            continue  # none of ours: somebody may have made the state of a folder that has more in it
         try:
             entry = Entry.parse(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -193,6 +195,9 @@ def reap(state: Path, *, kept: bool = False, dry_run: bool = False) -> list[str]
     for folder in folders:
         if folder.is_dir() and not path_of(state, folder.name[:25]).exists():
             done += [f"would remove {folder}"] if dry_run else remove(folder)
+    for pattern in ("check-*", "fix-*"):  # copies of images that were only looked at
+        left = processes.remove_left(state, pattern, dry_run=dry_run)
+        done += [f"{'would remove' if dry_run else 'removed'} {path}" for path in left]
     if dry_run:
         return done + processes.would_end(processes.left())
     processes.remove_left(state / "ledger", ".*")
@@ -237,8 +242,7 @@ def _reap_entry(state: Path, entry: Entry) -> list[str]:
             done += set_aside(partial)
     if working:
         done += remove(working)
-    with contextlib.suppress(OSError):
-        partial.with_name(f".latest.{work.name}").unlink(missing_ok=True)
+    processes.remove_left(partial.parent, ".latest.*")
     # The entry goes last, so that whatever is left has one; and stays when something is.
     if not work.is_dir() and not partial.is_dir():
         path_of(state, entry.build_id).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.errors import HostError
+from factory.files import touching
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -25,7 +26,8 @@ def lock(path: Path, *, what: str, console: Console, timeout: float | None = Non
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with touching(path.parent, "Making the folder for locks"):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Without the fallback: a lock file that merely exists would outlive its process.
     held = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
@@ -49,9 +51,10 @@ def lock(path: Path, *, what: str, console: Console, timeout: float | None = Non
             code="host.lock",
         ) from error
     try:
-        path.write_text(
-            json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds"), "what": what})
-        )
+        with suppress(OSError):  # it only tells others who it is; on a full disk the lock holds without it
+            path.write_text(
+                json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds"), "what": what})
+            )
         yield
     finally:
         with suppress(OSError):

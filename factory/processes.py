@@ -7,11 +7,13 @@ before any ledger could name it. Temporary names carry the mark too. What bears 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import select
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +21,9 @@ from functools import cache
 from pathlib import Path
 
 VARIABLE = "IMAGE_FACTORY_OWNER"
-MARK = re.compile(r"(\d+)-(\d+)-(\d+)")
+MARK = re.compile(r"(\d+)-(\d+)-(\d+)-([0-9a-f]{8})-([0-9a-f]{8})")
 TERM_WAIT = 5.0  # seconds a left process gets to end by itself
+PATIENCE = 2 * 24 * 3600  # seconds after which an owner that cannot be looked at (another host or container) is dead
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,38 @@ def started(pid: int) -> int | None:
 
 
 def mark() -> str:
-    """The mark of this process: its pid, its start, and the pid name space in which they mean something."""
+    """The mark of this process: its pid and start, and the pid name space, boot and host in which they mean something.
+
+    Two hosts, or a host and its containers, may share a folder; the first name space of every host has one number.
+    """
     return _mark(os.getpid())
 
 
 @cache
 def _mark(pid: int) -> str:
-    return f"{pid}-{started(pid) or 0}-{_namespace()}"
+    return f"{pid}-{started(pid) or 0}-{_namespace()}-{_boot()}-{_host()}"
 
 
 def dead(text: str) -> bool:
     """Whether the first mark in *text* is that of a process that has ended; False when that cannot be known."""
     found = MARK.search(text)
-    return found is not None and int(found[3]) == _namespace() and started(int(found[1])) != int(found[2])
+    if found is None:
+        return False
+    if found[4] != _boot():
+        return found[5] == _host()  # this host has booted since
+    return int(found[3]) == _namespace() and started(int(found[1])) != int(found[2])
+
+
+def abandoned(text: str, *, written: float) -> bool:
+    """Whether the maker of what bears the first mark in *text* is gone.
+
+    One of another host or container cannot be looked at: it is taken for gone two days after *written* (since 1970).
+    """
+    found = MARK.search(text)
+    if found is None or dead(text):
+        return found is not None
+    here = found[4] == _boot() and int(found[3]) == _namespace()
+    return not here and time.time() - written > PATIENCE
 
 
 def left() -> list[Process]:
@@ -132,13 +154,15 @@ def _wait(handles: list[int]) -> None:
 
 
 def remove_left(folder: Path, pattern: str, *, dry_run: bool = False) -> list[Path]:
-    """Remove the temporary files and folders matching *pattern* whose maker has ended; returns which those were.
+    """Remove the temporary files and folders matching *pattern* whose maker is gone; returns which those were.
 
     With *dry_run* only the latter.
     """
     removed = []
     for path in folder.glob(pattern):
-        if dead(path.name):
+        with contextlib.suppress(OSError):  # removed by another process just now
+            if not abandoned(path.name, written=path.lstat().st_mtime):
+                continue
             if dry_run:
                 pass
             elif path.is_dir() and not path.is_symlink():
@@ -154,3 +178,15 @@ def _namespace() -> int:
     with contextlib.suppress(OSError):
         return Path("/proc/self/ns/pid").stat().st_ino
     return 0
+
+
+@cache
+def _boot() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
+    return "0" * 8
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:8]

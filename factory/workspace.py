@@ -12,7 +12,6 @@ A build id is the UTC time and the first 8 hexadecimal digits of the build's key
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -25,8 +24,9 @@ from pathlib import Path
 
 from factory import ledger
 from factory.errors import HostError, UsageError
-from factory.files import SUMS, sync, touching, write_sums
+from factory.files import SUMS, make_folder, sync, touching, write_sums
 from factory.ledger import Entry, KeptMachine, Owner, Process, alive, entries, reap
+from factory.processes import mark
 
 __all__ = ["Workspace", "alive", "closed_folder", "entries", "reap"]
 
@@ -64,7 +64,7 @@ class Workspace:
         with touching(state, "Making the folder of the factory's state"):
             # QEMU runs under another account and must get through to the working files, by name only.
             for path, mode in ((state, 0o711), (state / "builds", 0o711), (state / "ledger", 0o700)):
-                _make(path, mode)
+                make_folder(path, mode)
         ledger.check_private(state)
         with touching(folder, "Making the output folder"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ class Workspace:
             failed = self.partial
         machine = self._entry.kept_machine
         if machine and failed != self.partial:  # QEMU goes on writing it: the file is the same
-            with self._lock:
+            with self._lock, contextlib.suppress(HostError):
                 self._rewrite(kept_machine=replace(machine, console=str(failed / Path(machine.console).name)))
         self._close()
         return failed
@@ -230,7 +230,7 @@ class Workspace:
 
 def flip(final: Path) -> None:
     """Point ``latest`` beside *final* to it, in one step. Raises OSError."""
-    link = final.with_name(f".latest.{secrets.token_hex(4)}")
+    link = final.with_name(f".latest.{mark()}.{secrets.token_hex(4)}")
     link.symlink_to(final.name)
     try:
         link.replace(final.with_name("latest"))
@@ -251,13 +251,3 @@ def closed_folder(path: Path) -> Path | None:
             if not folder.stat().st_mode & 0o001:
                 return folder
     return None
-
-
-def _make(path: Path, mode: int) -> None:
-    """Make a folder with *mode*; one that is there already is left as it is."""
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(parents=True, mode=mode)
-        path.chmod(mode)  # whatever the umask says
-        return
-    if not path.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))

@@ -267,6 +267,7 @@ def test_reaping_leaves_living_processes_alone(kind: Kind) -> None:
     seen: list[list[Path]] = []
     dead = Cache().folder("work") / "debian-9-0123456789abcdef"
     dead.mkdir()
+    (Cache().folder("locks") / f"base-{dead.name}.lock").touch()
     kind.on_build = lambda work: seen.append(bases.reap(Console.quiet()))
     get("debian-12")
     assert seen == [[dead]]

@@ -133,7 +133,10 @@ def test_folders_of_processes_that_are_gone_are_removed(tmp_path: Path, monkeypa
     monkeypatch.setenv("FACTORY_STATE", str(tmp_path))
     mine = f"{os.getpid()}-{started(os.getpid())}"
     for name in (mine, f"{os.getpid()}-1", "999999999-5", "not-a-folder-of-ours"):
-        (tmp_path / "libvirt" / name / "run").mkdir(parents=True)
+        folder = tmp_path / "libvirt" / name
+        folder.mkdir(parents=True)
+        (folder / embedded.PLACE).write_text(str(folder))
+        os.utime(folder, (0, 0))
     removed = embedded.reap()
     assert sorted(Path(each).name for each in removed) == sorted([f"{os.getpid()}-1", "999999999-5"])
     assert sorted(path.name for path in (tmp_path / "libvirt").iterdir()) == sorted([mine, "not-a-folder-of-ours"])

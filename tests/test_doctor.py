@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -163,20 +164,28 @@ def test_a_cache_over_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "over the limit" in next(doctor._cache_entries()).found
 
 
-def test_what_dead_runs_left_is_told_and_what_is_kept(tmp_path: Path) -> None:
+def test_what_dead_runs_left_is_told_and_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert next(doctor._left()).state == "ok"
     workspace = Workspace.create("web", "0" * 8, output=tmp_path / "out", state=tmp_path / "state")
-    assert "1 builds are running" in next(doctor._left()).found
+    assert next(doctor._left()).found == "nothing; builds that run: 1"
     workspace.keep("step.failed")
     assert workspace.build_id in next(doctor._left()).found
     child = subprocess.Popen(
-        ["sleep", "60"], env={processes.VARIABLE: f"1-1-{Path('/proc/self/ns/pid').stat().st_ino}", "PATH": os.defpath}
+        ["sleep", "60"],
+        env={processes.VARIABLE: f"1-1-{processes.mark().split('-', 2)[2]}", "PATH": os.defpath},
     )
     try:
-        assert "1 processes" in next(doctor._left()).found
+        assert next(doctor._left()).found == f"'factory gc' would end process {child.pid}"
     finally:
         child.kill()
         child.wait()
+    half_a_base = tmp_path / "cache" / "work" / "debian-12-0123456789abcdef"
+    half_a_base.mkdir(parents=True)
+    lock = tmp_path / "cache" / "locks" / f"base-{half_a_base.name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()
+    assert next(doctor._left()).found == f"'factory gc' would remove {half_a_base}"
 
 
 def test_the_whole_examination_is_quick_and_ends_with_3_on_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +208,10 @@ def test_each_setting_is_shown_with_its_origin_or_what_it_is_for(monkeypatch: py
     monkeypatch.setenv("FACTORY_S3_ENDPOINT", "https://who:secret-word@store.example:8333")
     monkeypatch.setenv("MGC_API_KEY", "a-key-of-somebody")
     monkeypatch.delenv("MGC_OBJ_KEY_ID", raising=False)
+    monkeypatch.setenv("FACTORY_MIRORR", "http://mirror.example/debian")
+    misspelt = row(list(configured.examine()), "FACTORY_MIRORR")
+    assert (misspelt.state, misspelt.fix) == ("warn", "Did you mean FACTORY_MIRROR?")
+    monkeypatch.delenv("FACTORY_MIRORR")
     checks = list(configured.examine())
     assert {check.state for check in checks} == {"ok"}, "what is not set is no warning"
     assert row(checks, "FACTORY_CONNECT").found == "qemu:///embed (the default)"

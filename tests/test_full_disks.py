@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from factory import cache, disk, files, finish, ledger, manifest
+from factory.build import Options, _set_aside
 from factory.console import Console
-from factory.errors import HostError
+from factory.errors import HostError, StepFailed
 from factory.findings import Findings
 from factory.hypervisor import kept_machine
 from factory.workspace import Workspace
 from tests import command_line
-from tests.command_line import TOP, run
+from tests.command_line import TOP, program, run
 from tests.test_machine import SCENARIO, told
 
 pytestmark = pytest.mark.real
@@ -98,6 +99,15 @@ def test_the_cache_takes_all_of_an_entry_or_nothing(small: Path, tmp_path: Path)
     assert "FACTORY_CACHE" in caught.value.hint or "space" in caught.value.hint
     assert left(small) == [] and store.entries() == []
     assert (tmp_path / "image").exists(), "what was made is not lost"
+
+
+@AS_ROOT
+def test_a_cache_that_can_take_no_more_names(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"x")
+    with mounted(tmp_path / "few", "size=2m,mode=700,nr_inodes=2") as place:
+        with pytest.raises(HostError) as caught:
+            cache.Cache(place).put("base", "debian-12-0", tmp_path / "image", {})
+        assert caught.value.code == "host.disk-full" and (tmp_path / "image").exists()
 
 
 def overlay_with_ext4(folder: Path) -> Path:
@@ -185,6 +195,36 @@ def test_a_guest_that_fills_the_hosts_disk_is_told_as_such(tmp_path: Path) -> No
     assert facts["code"] == "machine.disk-not-written"
     assert facts["alive"] is True
     assert facts["seconds"] < 30
+
+
+@AS_ROOT
+def test_a_failure_is_told_although_its_machine_cannot_be_kept_on_a_full_disk(small: Path) -> None:
+    fresh = Workspace.create("web", "0" * 8, output=small / "out", state=small / "state")
+    (fresh.partial / "build.log").write_text("x")
+    fill(small)
+    error = StepFailed("the step failed", hint="Look at it")
+    _set_aside(fresh, Options(keep="on-failure", again=("build", "x" * 9000)), error)
+    failed = small / "out" / "web" / f"{fresh.build_id}.failed"
+    assert str(error) == f"the step failed. Look at it. Everything is in {failed}."
+    assert failed.is_dir() and ledger.entries(small / "state") == []
+
+
+@AS_ROOT
+def test_gc_makes_room_on_a_full_disk(small: Path) -> None:
+    key = "debian-12-0123456789abcdef"
+    (small / "cache" / "work" / key).mkdir(parents=True)
+    (small / "cache").chmod(0o700)
+    (small / "cache" / "locks").mkdir()
+    (small / "cache" / "locks" / f"base-{key}.lock").touch()
+    fill(small)
+    done = run("gc", FACTORY_CACHE=str(small / "cache"))
+    assert (done.returncode, done.stdout) == (0, f"removed {small / 'cache' / 'work' / key}\n"), done.stderr
+
+
+def test_a_result_that_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program("bases", "list"), cwd=TOP, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3 and "[host.disk-full]" in done.stderr and "Traceback" not in done.stderr
 
 
 # -- the verbs that read only

@@ -22,14 +22,16 @@ def test_a_dry_run_shows_what_would_go_and_removes_nothing(tmp_path: Path, monke
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where half-made bases and short names lie
     state, output, cache = tmp_path / "state", tmp_path / "out", tmp_path / "cache"
     living = Workspace.create("nginx", "f" * 16, output=output, state=state)
-    dead = f"1-1-{mark().rpartition('-')[2]}"
+    dead = f"1-1-{mark().split('-', 2)[2]}"
     without_entry = state / "builds" / "20260101T000000Z-00000000-deadbeef"
     half_a_base = tmp_path / f"image-factory-{dead}-abc"
-    unfinished, half_an_entry = cache / "work" / "debian-12-00", cache / "base" / f".new-{dead}-abc"
+    unfinished, half_an_entry = cache / "work" / "debian-12-0123456789abcdef", cache / "base" / f".new-{dead}-abc"
     cache.mkdir(mode=0o700)
     for folder in (half_a_base, unfinished, half_an_entry):
         folder.mkdir(parents=True)
         (folder / "content").write_text("half")
+    (cache / "locks").mkdir()
+    (cache / "locks" / f"base-{unfinished.name}.lock").touch()
     note = state / "uploads" / f"{dead}.abcd.json"
     note.parent.mkdir(mode=0o700)
     note.write_text(json.dumps({"target": "generic", "key": "nginx/1.0/a.qcow2"}))

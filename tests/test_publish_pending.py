@@ -110,6 +110,6 @@ def test_a_note_that_cannot_be_read_goes(tmp_path: Path, monkeypatch: pytest.Mon
     command_line.own_places(tmp_path, monkeypatch)
     path = pending.note("mgc", "x")
     assert pending.reap() == [] and path.exists(), "we live"
-    namespace = path.name.split("-")[2].split(".")[0]
-    path.rename(path.with_name(f"1-1-{namespace}.x.json")).write_text("{")
+    place = path.name.split("-", 2)[2].split(".")[0]
+    path.rename(path.with_name(f"1-1-{place}.x.json")).write_text("{")
     assert pending.reap() == [] and notes(tmp_path) == []

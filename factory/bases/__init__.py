@@ -12,6 +12,7 @@ its *kind* names. Such a module has
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ from factory.files import touching
 
 if TYPE_CHECKING:
     from factory.console import Console
+
+KEY = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}")
 
 __all__ = ["Base", "Definition", "age", "cached", "catalogue", "fresh", "kinds", "names", "obtain", "reap", "resolve"]
 
@@ -60,8 +63,8 @@ def cached(definition: Definition, store: cache.Cache | None = None) -> Base | N
 
 
 def fresh(definition: Definition, entry: cache.Entry) -> bool:
-    """Whether *entry* is young enough for *definition*."""
-    return definition.max_age is None or entry.age <= definition.max_age
+    """Whether *entry* is young enough for *definition*; how old one is that is dated in the future nobody knows."""
+    return definition.max_age is None or (entry.age <= definition.max_age and not entry.ahead)
 
 
 def obtain(
@@ -98,12 +101,15 @@ def obtain(
 def reap(console: Console, *, dry_run: bool = False) -> list[Path]:
     """Remove the unfinished work of processes that were killed while they made a base; says which folders it was.
 
-    With *dry_run* only the latter.
+    With *dry_run* only the latter. The cache may be a folder that has another ``work`` in it, such as somebody's home:
+    ours bear the key of a base, and are made under a lock, whose file stays.
     """
     store = cache.Cache()
     removed = []
     for work in sorted(store.folder("work").iterdir()):
         lock = store.folder("locks") / f"base-{work.name}.lock"
+        if not KEY.fullmatch(work.name) or not lock.is_file():
+            continue
         # A lock that is held means that the process lives.
         with suppress(HostError), cache.lock(lock, what=f"the base {work.name}", console=console.quiet(), timeout=0):
             if not dry_run:

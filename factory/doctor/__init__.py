@@ -136,20 +136,23 @@ def _cache_entries() -> Iterator[Check]:
 
 def _left() -> Iterator[Check]:
     """What dead builds left, and what is kept."""
-    from factory import ledger, processes
+    from factory import ledger
+    from factory.console import Console
+    from factory.reaping import reap
 
+    left = reap(Console.quiet(), dry_run=True, kept=False)
     entries = ledger.entries(settings.state_dir())
-    dead = [entry for entry in entries if not entry.kept and not ledger.alive(entry.owner, written=entry.written)]
     kept = [entry for entry in entries if entry.kept]
-    running = len(entries) - len(dead) - len(kept)
-    if dead or (left := processes.left()):
-        what = f"{len(dead)} builds" if dead else f"{len(left)} processes"
-        yield Check("warn", "left behind", f"{what} of runs that were killed", "Run 'factory gc'")
+    running = sum(not entry.kept and ledger.alive(entry.owner, written=entry.written) for entry in entries)
+    if left:
+        more = f", and {len(left) - 1} more" if len(left) > 1 else ""
+        fix = "Run 'factory gc', which removes what runs that were killed left; 'factory gc --dry-run' shows all of it"
+        yield Check("warn", "left behind", f"'factory gc' {left[0]}{more}", fix)
     elif kept:
         names = ", ".join(entry.build_id for entry in kept)
         yield Check("ok", "left behind", f"nothing; kept for a look: {names} ('factory gc' ends that)")
     else:
-        yield Check("ok", "left behind", f"nothing; {running} builds are running" if running else "nothing")
+        yield Check("ok", "left behind", "nothing" + f"; builds that run: {running}" * bool(running))
 
 
 def _libvirt() -> Iterator[Check]:

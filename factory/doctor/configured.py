@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator
 
 from factory import http, settings
 from factory.doctor.row import Check
+from factory.quoting import escape
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "to publish: the key of the object storage; a profile of AWS does too",
@@ -29,6 +31,11 @@ def examine() -> Iterator[Check]:
             yield _row(name, f"{text} ({'the default' if found.origin == 'default' else f'from {found.origin}'})")
         else:
             yield _row(name, f"not set ({settings.PURPOSES[name]})")
+    for name in sorted(os.environ.keys() - settings.DEFAULTS.keys()):
+        if name.startswith("FACTORY_"):
+            near = difflib.get_close_matches(name, settings.DEFAULTS, n=1)
+            fix = f"Did you mean {near[0]}?" if near else "README.md lists the settings"
+            yield Check("warn", escape(name), "set (from environment), but no setting has this name", fix, "setting")
     for name, purpose in CREDENTIALS.items():
         yield _row(name, "set (from environment)" if os.environ.get(name) else f"not set ({purpose})")
 

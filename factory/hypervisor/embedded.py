@@ -11,17 +11,21 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factory import ledger, settings
+from factory import ledger, processes, settings
+from factory.files import make_folder, touching
 from factory.hypervisor import reaper
 from factory.hypervisor.connection import Connection
 from factory.hypervisor.enclosure import Enclosure
 from factory.hypervisor.watcher import Watcher, end_all, processes_of
 
 URI = "qemu:///embed"
+OWNER = "owner"  # a file: the mark of the process whose folder it is
 PLACE = "place"  # a file: where QEMU sees the folder
+UNSAID = 60.0  # seconds after which a folder without an owner's mark has none
 KEPT = "kept"  # a file: a machine is kept in this folder until then (seconds since the host's boot)
 
 
@@ -53,15 +57,20 @@ def connection(*, kvm: bool) -> Connection:
 
 def _start(kvm: bool) -> Embedded:
     parent = _parent()
-    parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    with touching(parent, "Making the folder for libvirt"):
+        make_folder(parent.parent, 0o711)
+        make_folder(parent, 0o711)
     reap()
     folder = parent / f"{os.getpid()}-{ledger.started(os.getpid()) or 0}"
-    folder.mkdir(mode=0o711)
     with contextlib.ExitStack() as undo:
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        with touching(folder, "Making the folder for libvirt"):
+            folder.mkdir(mode=0o711)
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            (folder / OWNER).write_text(processes.mark())
         enclosure = Enclosure(folder, kvm=kvm)
         undo.callback(enclosure.close)
-        (folder / PLACE).write_text(str(enclosure.work))  # by it, QEMU's command line is found when we are gone
+        with touching(folder, "Making the folder for libvirt"):
+            (folder / PLACE).write_text(str(enclosure.work))  # by it, QEMU's command line is found when we are gone
         reaper.start()
         watcher = Watcher(enclosure.work)
         undo.callback(watcher.close)
@@ -119,12 +128,11 @@ def unkeep(uuid: str) -> None:
 def reap(*, kept: bool = False, dry_run: bool = False) -> list[str]:
     """End the machines of processes that are gone and remove their folders; says which. With *kept*, kept ones too.
 
-    With *dry_run* it only says so.
+    With *dry_run* it only says so. Another host or container may use the same state: its folders are left alone.
     """
     removed = []
     for folder in _parent().glob("*-*") if _parent().is_dir() else []:
-        pid, _, start = folder.name.partition("-")
-        if pid.isdigit() and str(ledger.started(int(pid)) or "") != start and (kept or not _keeps(folder)):
+        if _abandoned(folder) and (kept or not _keeps(folder)):
             if dry_run:
                 removed.append(f"would remove {folder}, and end the machines in it")
                 continue
@@ -133,6 +141,21 @@ def reap(*, kept: bool = False, dry_run: bool = False) -> list[str]:
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(f"removed {folder}")
     return removed
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether the process is gone that made *folder*."""
+    pid, _, start = folder.name.partition("-")
+    if not pid.isdigit():
+        return False  # none of ours
+    with contextlib.suppress(OSError):
+        if owner := _read(folder / OWNER):
+            return processes.abandoned(owner, written=(folder / OWNER).stat().st_mtime)
+        # It was killed before it could say whose it is; or that has just come to be, elsewhere; or it is none of ours.
+        ours = (folder / PLACE).is_file() or not any(folder.iterdir())
+        gone = str(ledger.started(int(pid)) or "") != start
+        return ours and gone and time.time() - folder.stat().st_mtime > UNSAID
+    return False
 
 
 def _keeps(folder: Path) -> bool:

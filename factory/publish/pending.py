@@ -14,15 +14,16 @@ from pathlib import Path
 from factory import settings, targets
 from factory.console import Console
 from factory.errors import FactoryError
-from factory.files import touching, write_whole
-from factory.processes import dead, mark
+from factory.files import make_folder, touching, write_whole
+from factory.processes import abandoned, mark, remove_left
 
 
 def note(target: str, key: str, place: str = "") -> Path:
     """Write down that an upload to *key* in the bucket *place* of *target* begins; gives the note. Raises HostError."""
     folder = _folder()
     with touching(folder, "Making the folder for notes of uploads"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder.parent, 0o711)
+        make_folder(folder, 0o700)
     path = folder / f"{mark()}.{secrets.token_hex(4)}.json"
     write_whole(path, json.dumps({"target": target, "key": key, "place": place}).encode(), mode=0o600)
     return path
@@ -34,10 +35,12 @@ def reap(*, dry_run: bool = False) -> list[str]:
     from factory.publish.store import open_store
 
     done = []
+    if not dry_run:
+        remove_left(_folder(), ".*")
     for path in sorted(_folder().glob("[0-9]*.json")):
-        if not dead(path.name):
-            continue
         try:
+            if not abandoned(path.name, written=path.stat().st_mtime):
+                continue
             known = json.loads(path.read_text("utf-8"))
             target, key, place = str(known["target"]), str(known["key"]), str(known.get("place", ""))
             if dry_run:

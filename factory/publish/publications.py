@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from factory import settings
-from factory.files import touching, write_whole
+from factory.files import make_folder, touching, write_whole
 
 if TYPE_CHECKING:
     from factory.console import Console
@@ -58,7 +58,8 @@ class Publication:
         changed = replace(self, **changes, began=self.began or now, changed=now)
         path = _path(changed.api, changed.name, changed.sha256)
         with touching(path.parent, "Making the folder of publications"):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(settings.state_dir(), 0o711)
+            make_folder(path.parent, 0o700)
         write_whole(path, (json.dumps(asdict(changed), indent=2) + "\n").encode(), mode=0o600)
         return changed
 

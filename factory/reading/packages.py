@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.inspection import Absent, Unreadable
+from factory.processes import mark
 from factory.reading import berkeley
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _names(image: Image, folder: str) -> list[str]:
 
 def _sqlite(image: Image, path: str) -> Iterator[bytes]:
     """The headers in rpm's SQLite database, which is copied: SQLite wants its write-ahead log beside it."""
-    with tempfile.TemporaryDirectory(prefix="factory-rpm-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"image-factory-{mark()}-") as folder:
         copy = Path(folder) / "rpmdb.sqlite"
         for suffix in ("", "-wal"):
             if suffix and not image.exists(f"{path}{suffix}"):
