@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from factory import boot_test, disk, given_file, image_format, inspection, settings
 from factory.errors import FactoryError, ImageRefused
+from factory.files import touching
 from factory.findings import Findings
 from factory.hypervisor import accelerator as accelerators
 from factory.hypervisor.hypervisor import Hypervisor
@@ -35,6 +36,9 @@ def test_image(
     """Boot *image* as a cloud would; it is neither changed nor trusted. Raises UsageError when there is no such
     file."""
     given_file.require(image)
+    if logs:
+        with touching(logs, "Making the folder for logs"):
+            logs.mkdir(parents=True, exist_ok=True)
     found = image_format.detect(image, failure=ImageRefused, shown=str(image))
     chosen = accelerators.choose(accelerator)
     state = settings.state_dir()
@@ -55,9 +59,9 @@ def test_image(
                 console,
             )
         if logs:
-            logs.mkdir(parents=True, exist_ok=True)
-            for log in workspace.partial.glob("console-*.log"):
-                shutil.copy(log, logs)
+            with touching(logs, "Copying the logs"):
+                for log in workspace.partial.glob("console-*.log"):
+                    shutil.copy(log, logs)
     finally:
         workspace.discard()
     document = Findings.model_validate(

@@ -96,5 +96,7 @@ def _near(build: str, output: Path) -> str:
         if Path(build).is_dir():
             return f"{build} is a folder without a manifest.json"
         found = [path for path in output.glob("*/*") if BUILD_ID.fullmatch(path.name) and not path.is_symlink()]
+        if mine := sorted(path.name for path in found if path.parent.name == build):
+            return f"{output / build / 'latest'} leads to no build; the newest one there is {mine[-1]}"
         return near(build, {path.name for path in found} | {path.parent.name for path in found})
     return ""

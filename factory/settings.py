@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from factory.errors import UsageError
+from factory.quoting import quote
 
 DEFAULTS: dict[str, str] = {
     "FACTORY_ACCEL": "auto",
@@ -113,10 +114,21 @@ def _folder(name: str, for_root: str, for_user: str) -> Path:
 @cache
 def _read(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        read = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
             f"{path} cannot be read: {error}", hint="Mend or remove the file", code="usage.config"
         ) from error
+    known = [name.removeprefix("FACTORY_").lower() for name in DEFAULTS]
+    if unknown := sorted(read.keys() - set(known)):
+        import difflib
+
+        near = difflib.get_close_matches(unknown[0].lower().removeprefix("factory_"), known, n=1)
+        raise UsageError(
+            f"{path} has no setting {quote(unknown[0])}",
+            hint=(f"Did you mean {near[0]}? " if near else "") + f"The settings are {', '.join(known)}",
+            code="usage.config",
+        )
+    return read

@@ -74,7 +74,8 @@ def factory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         (("bases", "build", "debain-12"), "debian-12"),
         (("bases", "frobnicate"), "No such command"),
         (("schema", "x"), "'x' is not one of 'recipe', 'manifest', 'findings'"),
-        (("schema",), "Missing argument"),
+        (("schema",), "Missing argument 'DOCUMENT'. Choose from: recipe, manifest, findings."),
+        (("--json", "plan", "nginx"), "No such option: --json. The options of a verb stand behind it"),
     ],
 )
 def test_a_mistake_is_told_in_one_paragraph(factory: Factory, words: tuple[str, ...], said: str) -> None:
@@ -137,6 +138,29 @@ def test_what_is_no_disk_is_told_before_anything_starts(factory: Factory, tmp_pa
     assert done.stderr.splitlines()[-1].startswith("    Install the system from it")
 
 
+def test_a_place_for_logs_that_cannot_be_is_told_before_anything_starts(factory: Factory, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"QFI\xfb" + bytes(600))
+    (tmp_path / "file").touch()
+    done = factory("test", tmp_path / "image", "--logs", tmp_path / "file" / "logs")
+    assert done.returncode == 3 and "[host.not-a-folder]" in done.stderr
+
+
+def test_a_state_that_cannot_be_made_is_told(factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "image").write_bytes(bytes(1024))
+    monkeypatch.setenv("FACTORY_STATE", "/proc/nowhere")
+    done = factory("check", tmp_path / "image")
+    assert done.returncode == 3 and "Traceback" not in done.stderr and "/proc/nowhere" in done.stderr
+
+
+def test_a_misspelt_setting_is_told(factory: Factory, tmp_path: Path) -> None:
+    config = tmp_path / "config" / "image-factory" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('mirrror = "http://mirror.example/debian"\n')
+    done = factory("plan", "minimal")
+    assert done.returncode == 2 and "[usage.config]" in done.stderr
+    assert f"{config} has no setting 'mirrror'. Did you mean mirror?" in done.stderr
+
+
 # -- help
 
 
@@ -155,6 +179,9 @@ def test_every_verb_has_help(factory: Factory, words: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: factory {' '.join(words)}" in done.stdout
     assert len(done.stdout.split("\n\n")[1].strip()) > 15  # a sentence about it
+    arguments = done.stdout.partition("Arguments:\n")[2].partition("\n\n")[0]
+    assert not re.search(r"^  [a-z]", arguments, re.MULTILINE), "arguments have the names that errors call them by"
+    assert "> [required]" not in " ".join(arguments.split()), "and each has words beside its type"
 
 
 def test_build_has_the_options_of_the_contract(factory: Factory) -> None:
@@ -198,6 +225,14 @@ def test_plan(factory: Factory) -> None:
 @pytest.mark.parametrize("name", ["recipe", "manifest", "findings"])
 def test_schema(factory: Factory, name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(factory("schema", name).stdout))
+
+
+def test_a_latest_that_leads_nowhere_is_told(factory: Factory, tmp_path: Path) -> None:
+    (tmp_path / "nginx" / "20261101T000000Z-0123abcd").mkdir(parents=True)
+    (tmp_path / "nginx" / "latest").symlink_to("20261102T000000Z-0123abcd")
+    said = factory("images", "show", "nginx", "--output", tmp_path).stderr
+    assert f"{tmp_path}/nginx/latest leads to no build; the newest one there is 20261101T000000Z-0123abcd." in said
+    assert "Did you mean" not in said
 
 
 def test_images_of_an_output_that_is_not_there(factory: Factory, tmp_path: Path) -> None:

@@ -173,6 +173,21 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback(tmp_path: Path, numb
     assert said.endswith("interrupted; everything is cleaned up\n")
 
 
+@pytest.mark.real
+def test_what_nohup_ignores_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir(mode=0o700)
+    lock = tmp_path / "cache/locks" / f"base-{bases.resolve('debian-12').key}.lock"
+    before = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"  # what nohup leaves to us
+    holding = locking.lock(lock, what="the base", console=Console.quiet())
+    with holding, waiting("bases", "build", "debian-12", before=before) as process:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in said
+
+
 def test_an_interrupt_of_a_build_leaves_its_log_and_nothing_else(tmp_path: Path) -> None:
     before = (
         "import time\nfrom factory import build, preflight\npreflight.check = lambda *_, **__: None\n"

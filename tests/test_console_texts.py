@@ -135,7 +135,27 @@ def test_a_summary_is_in_columns_and_cuts_nothing_unasked() -> None:
     assert lines[0] == "image     out/" + "x" * 100
     assert lines[2] == "中文      wide"
     assert all(cells(line) <= 12 for line in summary(rows, width=12).splitlines())
-    assert summary([]) == ""
+    assert summary([]) == summary([], width=12) == ""
+
+
+def test_a_summary_is_folded_to_the_width_of_the_terminal_and_loses_nothing() -> None:
+    rows = [["name", "what", "state"], ["debian-12", "Debian 12, built from the archive", "made 9 days ago, 605 MB"]]
+    assert summary(rows, width=80) == summary(rows)
+    assert summary(rows, width=50).splitlines() == [
+        "name       what                state",
+        "debian-12  Debian 12, built    made 9 days ago,",
+        "           from the archive    605 MB",
+    ]
+    assert summary(rows, width=24).splitlines() == [
+        "debian-12", "  what: Debian 12, built", "  from the archive", "  state: made 9 days", "  ago, 605 MB",
+    ]  # fmt: skip
+    for width in range(1, 90):
+        folded = summary(rows, width=width)
+        assert all(cells(line) <= width for line in folded.splitlines())
+        if width >= 24:
+            assert sorted("".join(rows[1]).replace(" ", "")) == sorted(
+                "".join(folded.split()).removeprefix("namewhatstate").replace("what:", "").replace("state:", "")
+            )
 
 
 @given(st.text(max_size=60), st.integers(-2, 30), st.booleans())

@@ -235,6 +235,19 @@ def test_an_unknown_recipe_is_a_usage_error_with_the_nearest_name(tmp_path: Path
     assert str(caught.value).isprintable()
 
 
+def test_whoever_stands_in_another_folder_is_told_where_to_go(tmp_path: Path) -> None:
+    write(tmp_path, HEAD)
+    for below in ("recipes", "docs/more"):
+        (tmp_path / below).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(UsageError) as caught:
+            load_recipe("web", root=tmp_path / below)
+        assert caught.value.hint == f"It lies in '{tmp_path / 'recipes'}': call the factory in the folder above that"
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UsageError) as caught:
+        load_recipe("nope", root=tmp_path / "elsewhere")
+    assert f"'{tmp_path / 'elsewhere'}' has none: call the factory in the folder that has them" in caught.value.hint
+
+
 def test_what_is_no_recipe_file_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     os.mkfifo(tmp_path / "pipe.yaml")

@@ -12,9 +12,11 @@ import io
 import os
 import select
 import sys
+from pathlib import Path
 
 from factory import interrupts, libraries
-from factory.errors import FactoryError, UsageError
+from factory.errors import FactoryError, HostError, UsageError
+from factory.files import touching
 from factory.quoting import quote
 
 try:
@@ -96,6 +98,12 @@ def _usage(error: Exception) -> int:
                 code="usage.command-line",
             )
         )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        try:
+            with touching(Path("standard output or another file"), "Writing"):
+                raise error
+        except HostError as told:
+            return _show(told)
     show, context = getattr(error, "show", None), getattr(error, "ctx", None)
     if show is None or not hasattr(error, "format_message"):
         close_console()
@@ -103,9 +111,13 @@ def _usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         show(file=sys.stderr)
         return 2
-    text = str(error.format_message()).replace("Value error, ", "")
+    text = " ".join(str(error.format_message()).replace("Value error, ", "").split())
     path = context.command_path if context else "factory"
-    return _show(UsageError(text, hint=f"'{path} --help' shows how it is used", code="usage.command-line"))
+    hint = f"'{path} --help' shows how it is used"
+    if path == "factory" and text.startswith("No such option"):
+        text = text.partition(" (")[0]  # what it takes for likely is not: the option belongs to a verb
+        hint = f"The options of a verb stand behind it, as in 'factory plan nginx --sizes'; {hint}"
+    return _show(UsageError(text, hint=hint, code="usage.command-line"))
 
 
 def _note(text: str) -> None:

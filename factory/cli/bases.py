@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from factory.cli.options import Accel, Accelerator, AsJson, Connect, libvirt
-from factory.cli.root import bases_app, console_for
+from factory.cli.root import bases_app, console_for, table
 
 
 @bases_app.command("list")
 def bases_list(as_json: AsJson = False) -> None:
     """The bases that recipes may name, and what is cached."""
     from factory import bases
-    from factory.console import summary
 
     found = [(definition, bases.cached(definition)) for definition in bases.catalogue()]
     if as_json:
@@ -42,7 +41,7 @@ def bases_list(as_json: AsJson = False) -> None:
         ]
         for definition, base in found
     ]
-    typer.echo(summary([["name", "kind", "what", "state"], *rows]))
+    typer.echo(table([["name", "kind", "what", "state"], *rows]))
 
 
 def _make_base(context: typer.Context, name: str, accel: Accelerator | None, connect: str, *, update: bool) -> None:
@@ -67,7 +66,12 @@ def _make_base(context: typer.Context, name: str, accel: Accelerator | None, con
 
 
 @bases_app.command("build")
-def bases_build(context: typer.Context, name: str, accel: Accel = None, connect: Connect = "") -> None:
+def bases_build(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As 'factory bases list' has it, or a path.")],
+    accel: Accel = None,
+    connect: Connect = "",
+) -> None:
     """Make or fetch one base, unless a fresh one is cached; prints its pinned name."""
     _make_base(context, name, accel, connect, update=False)
 

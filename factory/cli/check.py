@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory.cli.root import app
+from factory.cli.root import app, table
 from factory.errors import FactoryError, HostError, ImageRefused, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Format(StrEnum):
 
 @app.command()
 def check(
-    image: Annotated[Path | None, typer.Argument(help="Any disk image, or an .oci or tar.gz archive of one.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(metavar="[IMAGE]", help="Any disk image, or an .oci or tar.gz archive of one.")
+    ] = None,
     target: Annotated[list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; default mgc.")] = [],  # noqa: B006
     report: Annotated[
         Format, typer.Option("--format", case_sensitive=False, help="How the findings are written.")
@@ -49,7 +51,7 @@ def check(
     fix: Annotated[bool, typer.Option("--fix", help="Repair what can be, in a copy; needs --output.")] = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="NEW", help="The repaired copy.")] = None,
 ) -> None:
-    """Check an image offline against a cloud's rules; it is only read, never booted."""
+    """Check an image offline against a cloud's rules. It is only read, never booted."""
     from factory import targets
 
     wanted = [targets.load(name) for name in dict.fromkeys(target or ["mgc"])]
@@ -170,7 +172,6 @@ def _rules(findings: list[Finding]) -> list[str]:
 def _explanation(name: str, form: Format, rules: dict[str, Rule], wanted: list[Target]) -> str:
     """What ``--explain`` prints of the rule *name*, or of all."""
     from factory import checks
-    from factory.console import summary
 
     every = name.strip().lower() == "all"
     asked = list(rules.values()) if every else [rules[_rule(name.strip(), rules)]]
@@ -186,7 +187,7 @@ def _explanation(name: str, form: Format, rules: dict[str, Rule], wanted: list[T
         )
     if every:
         rows = [[each.id, each.severity, each.title] for each in asked]
-        return summary([["rule", "severity", "what holds when it is kept"], *rows]) + "\n"
+        return table([["rule", "severity", "what holds when it is kept"], *rows]) + "\n"
     return _explained(asked[0], wanted)
 
 

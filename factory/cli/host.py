@@ -34,7 +34,10 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what crashed runs left: processes, working files, kept machines. Living builds are not touched."""
+    """Remove what crashed runs left, and what was kept. Living builds are not touched.
+
+    That is processes, machines, working files, half-made bases and uploads that nobody goes on with.
+    """
     from factory.reaping import reap
 
     console = console_for(context)

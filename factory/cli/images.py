@@ -9,28 +9,30 @@ from typing import Annotated
 import typer
 
 from factory.cli.options import AsJson, Output, given
-from factory.cli.root import images_app
+from factory.cli.root import images_app, table
 
 
 @images_app.command("list")
 def images_list(context: typer.Context, output: Output = Path("out"), as_json: AsJson = False) -> None:
     """The builds below out, newest last."""
     from factory import images
-    from factory.console import summary
 
     _look_at(output, context)
     found = images.builds(output)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "images": [each.as_dict() for each in found]}, indent=2))
     else:
-        typer.echo(
-            summary([["recipe", "version", "build", "size", "tested", "latest"], *(each.row() for each in found)])
-        )
+        typer.echo(table([["recipe", "version", "build", "size", "tested", "latest"], *(each.row() for each in found)]))
 
 
 @images_app.command("show")
-def images_show(build: str, output: Output = Path("out")) -> None:
-    """The manifest of a build: a build id, a recipe's name for its latest, or a directory."""
+def images_show(
+    build: Annotated[
+        str, typer.Argument(metavar="BUILD", help="A build id, a recipe's name for its latest, or a directory.")
+    ],
+    output: Output = Path("out"),
+) -> None:
+    """The manifest of a build."""
     from factory import images
     from factory.manifest import text
 
@@ -47,7 +49,7 @@ def images_prune(
     output: Output = Path("out"),
     as_json: AsJson = False,
 ) -> None:
-    """Remove old builds and print their folders; the newest of each recipe, and its latest, stay."""
+    """Remove old builds and print their folders. The newest of each recipe, and its latest, stay."""
     from factory import pruning, settings
     from factory.errors import UsageError
     from factory.units import parse_duration

@@ -32,7 +32,7 @@ def console(
     build: Build = "",
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until the machine ends.")] = True,
 ) -> None:
-    """Show the serial console of a failed build that was kept, and follow it."""
+    """Show and follow the serial console of a build that was kept."""
     from factory import kept
 
     for text in kept.console_of(kept.find(build), follow=follow):
@@ -45,7 +45,7 @@ def retry(
     build: Build = "",
     values: Set = [],  # noqa: B006
 ) -> None:
-    """Build a kept recipe again, as it was called; steps that were done are taken from their layers."""
+    """Build a kept recipe again, as it was called. Steps that were done are taken from their layers."""
     from factory import kept, ledger, settings
     from factory.plan import make_plan
 

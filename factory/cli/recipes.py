@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from factory.cli.options import Accel, AsJson, Document, Recipes, Set, Target, settings_of
-from factory.cli.root import app
+from factory.cli.root import app, table
 
 
 @app.command()
@@ -25,16 +25,15 @@ def validate(recipes: Recipes, values: Set = []) -> None:  # noqa: B006
 
 @app.command()
 def plan(
-    recipe: str,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name (recipes/<name>.yaml) or a path.")],
     target: Target = [],  # noqa: B006
     values: Set = [],  # noqa: B006
     accel: Accel = None,
     sizes: Annotated[bool, typer.Option("--sizes", help="What each thing takes in the cache.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a build would run, and what is cached and why; runs nothing."""
+    """Show what a build would run, and what is cached and why."""
     from factory import settings
-    from factory.console import summary
     from factory.errors import HostError
     from factory.hypervisor import accelerator
     from factory.plan import describe, make_plan
@@ -52,7 +51,7 @@ def plan(
     cells = [
         [row.stage, row.what, row.state, *([f"{row.size / 1e6:.0f} MB" if row.size else ""] * sizes)] for row in rows
     ]
-    typer.echo(summary([["stage", "what", "state", *(["size"] * sizes)], *cells]))
+    typer.echo(table([["stage", "what", "state", *(["size"] * sizes)], *cells]))
     if sizes:
         from factory.cache import Cache, size_limit
 
@@ -61,7 +60,7 @@ def plan(
 
 
 @app.command()
-def schema(document: Document) -> None:
+def schema(document: Annotated[Document, typer.Argument(metavar="DOCUMENT", help="What it describes.")]) -> None:
     """Print the JSON Schema of a document, for editors."""
     from factory import schemas
 

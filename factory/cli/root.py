@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -77,6 +78,14 @@ def close_console() -> None:
     """Leave the terminal as it was."""
     if _current is not None:
         _current.close()
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """*rows* as a table, the first one its head: as wide as the terminal, or with a line for each row for programs."""
+    from factory.console import summary
+    from factory.console.terminal import width_of_output
+
+    return summary(rows, width=width_of_output())
 
 
 def first_line(finding: Any) -> str:

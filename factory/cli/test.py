@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from factory.cli.options import Accel, AsJson, BootTestMode, Connect, LogFormatHere, Set, libvirt, settings_of
-from factory.cli.root import app, console_for, first_line
+from factory.cli.root import app, console_for, first_line, table
 
 
 @app.command()
 def test(
     context: typer.Context,
-    image: Path,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any disk image.")],
     recipe: Annotated[str, typer.Option("--recipe", "-r", metavar="R", help="Run this recipe's tests too.")] = "",
     user: Annotated[str, typer.Option("--user", help="The image's default user, when it cannot be read from it.")] = "",
     boot_test: Annotated[BootTestMode, typer.Option("--boot-test", help="quick: one boot.")] = BootTestMode.full,
@@ -25,7 +25,7 @@ def test(
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
 ) -> None:
-    """Boot any image as a cloud would, on overlays, and look whether it works."""
+    """Boot any image as a cloud would, and look whether it works. The file itself is never changed."""
     from factory import settings
     from factory.boot_any import test_image
     from factory.findings import Finding
@@ -53,9 +53,7 @@ def test(
         typer.echo(text(document), nl=False)
     else:
         rows = [[finding.status, finding.rule, finding.subject, first_line(finding)] for finding in outcome.findings]
-        from factory.console import summary
-
-        typer.echo(summary([["", "rule", "subject", "evidence"], *rows]))
+        typer.echo(table([["", "rule", "subject", "evidence"], *rows]))
     if outcome.failed:
         from factory.errors import ImageRefused
 

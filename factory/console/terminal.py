@@ -20,6 +20,14 @@ def columns(stream: SafeStream) -> int:
         return 80
 
 
+def width_of_output() -> int | None:
+    """How many columns standard output has; None when it is no terminal."""
+    try:
+        return max(os.get_terminal_size(1).columns, 1)
+    except OSError:
+        return None
+
+
 def ascii_only(stream: SafeStream) -> bool:
     """Whether the locale is without UTF-8. Python itself turns to UTF-8 in the C locale; the terminal does not."""
     names = ["LC_ALL", "LC_CTYPE", "LANG"]

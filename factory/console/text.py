@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from factory.errors import sentence
@@ -11,6 +12,8 @@ from factory.errors import sentence
 if TYPE_CHECKING:
     from factory.console.stage import StageRecord
 
+GAP = 2  # cells between two columns of a table
+NARROWEST = 14  # cells that a column of a table has at least when it is made narrower
 OUTPUT_LINES = 20  # lines of a program's output below an error
 
 
@@ -122,19 +125,55 @@ def output_tail(lines: Iterable[str]) -> list[str]:
     return [f"    | {line}" for line in lines if line][-OUTPUT_LINES:]
 
 
-def summary(rows: Sequence[Sequence[str]], *, width: int | None = None, ascii_only: bool = False) -> str:
-    """Rows of texts in columns, two spaces apart. Nothing is cut (paths are copied) unless *width* is given.
+def summary(rows: Sequence[Sequence[str]], *, width: int | None = None) -> str:
+    """Rows of texts in columns, two spaces apart; the first row has their names. Nothing is cut: paths are copied.
 
+    With *width*, what is too long goes on below itself; where there is no room for columns, each row is a paragraph.
     Returns lines without a last newline.
     """
     columns = max((len(row) for row in rows), default=0)
     widths = [max(cells(row[column]) for row in rows if column < len(row)) for column in range(columns)]
+    while width is not None and sum(widths) + GAP * (columns - 1) > width:
+        widest = widths.index(max(widths))
+        if widths[widest] <= NARROWEST:
+            return "\n".join(line for row in rows[1:] or rows for line in _paragraph(row, rows[0], width))
+        widths[widest] -= 1
     lines = []
     for row in rows:
-        text = "  ".join(pad(cell, widths[column]) for column, cell in enumerate(row))
-        text = text.rstrip()
-        lines.append(text if width is None else fit(text, width, ascii_only=ascii_only))
+        parts = [wrap(cell, widths[column]) for column, cell in enumerate(row)] or [[""]]
+        for line in zip_longest(*parts, fillvalue=""):
+            lines.append((" " * GAP).join(pad(cell, widths[column]) for column, cell in enumerate(line)).rstrip())
     return "\n".join(lines)
+
+
+def _paragraph(row: Sequence[str], names: Sequence[str], width: int) -> Iterator[str]:
+    """*row* as lines of at most *width* cells: its first cell, and the others below it behind their *names*."""
+    for column, cell in enumerate(row):
+        if not column or cell:
+            indent = " " * GAP if column and width > 4 * GAP else ""
+            name = f"{names[column]}: " if column and row is not names and column < len(names) and names[column] else ""
+            yield from (indent + line for line in wrap(name + cell, max(width - len(indent), 1)))
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """*text* as lines of at most *width* cells, broken at blanks; in a word only when it is longer than a line."""
+    if cells(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if cells(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        line = ""
+        for character in word:
+            if line and cells(line + character) > width:
+                lines.append(line)
+                line = ""
+            line += character
+    return [*lines, line]
 
 
 def timeline_chart(records: Sequence[StageRecord], *, width: int = 80, ascii_only: bool = False) -> str:

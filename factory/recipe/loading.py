@@ -74,19 +74,24 @@ def find_recipe(name_or_path: str, root: Path | None = None) -> Path:
         hint = f"Did you mean {tried}{SUFFIXES[0]}?" if path.suffix not in SUFFIXES and beside.is_file() else ""
         special = path.exists() and not path.is_dir() and not path.is_file()
         ending = path.is_file() and path.suffix not in SUFFIXES
+        above = next((each for each in top.absolute().parents if not by_path and (each / tried).is_file()), None)
     except (OSError, ValueError, RuntimeError):
-        hint, special, ending = "", False, False
+        hint, special, ending, above = "", False, False, None
     if special or ending:
         why = "is not a regular file" if special else "does not end with .yaml"
         raise UsageError(f"{quote(str(tried), 200)} {why}", hint="A recipe is a file such as recipes/nginx.yaml")
     known = recipe_names(root)
-    if not hint and known:
+    if not hint and above:
+        hint = f"It lies in {quote(str(above / FOLDER), 200)}: call the factory in the folder above that"
+    elif not hint and known:
         near = nearest(Path(name_or_path).stem, known)
         hint = (f"Did you mean {near}? " if near else "") + f"The recipes here are: {', '.join(known)}"
     raise UsageError(
         f"There is no recipe {quote(name_or_path, 200)}",
         cause=f"The file {quote(str(tried), 200)} does not exist",
-        hint=hint or f"Recipes are files in {FOLDER}/; none lie there",
+        hint=hint
+        or f"Recipes are files in {FOLDER}/, and {quote(str(top), 200)} has none: call the factory in the folder that "
+        "has them, or name the recipe's file by its path",
         code="usage.recipe-unknown",
     )
 
