@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 
@@ -12,10 +13,22 @@ def quote(text: str, limit: int = 60) -> str:
 
 
 def quoted(word: str) -> str:
-    """*word* as one word of a shell; as ``$'...'``, which bash reads, when it has what a terminal would act on."""
+    """*word* as one word of a shell; as ``$'...'``, which bash reads, when it has what a terminal would act on.
+
+    What cannot be shown stands there byte by byte: a name of the guest need not be UTF-8.
+    """
     if word.isprintable():
         return shlex.quote(word)
-    return "$'" + escape(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+    word = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(c if c.isprintable() else _in_bytes(c) for c in word) + "'"
+
+
+def _in_bytes(character: str) -> str:
+    try:
+        data = os.fsencode(character)
+    except UnicodeEncodeError:  # half of a pair, which is in no name that Python has read
+        data = character.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def escape(text: str) -> str:

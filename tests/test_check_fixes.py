@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -124,11 +125,15 @@ def test_each_fault_of_a_partition_table_has_its_own_fix(fault: str, table: str,
     assert ("sgdisk -e" in problem.fix) == (word == "sgdisk -e")
 
 
-def test_a_hostile_name_in_a_fix_is_no_news_for_the_terminal(tmp_path: Path) -> None:
-    name = "a\x1b[31m'b\u202e"
+@pytest.mark.parametrize("name", ["a\x1b[31m'b\u202e", "\udcff\udcfe1", "\n\\n\t'é\x7f0"])
+def test_a_hostile_name_in_a_fix_is_no_news_for_the_terminal(name: str) -> None:
     assert quoted("/etc/x y") == "'/etc/x y'"
     made = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
-    assert made.stdout == name.encode() and quoted(name).isprintable()
+    assert made.stdout == os.fsencode(name) and quoted(name).isprintable()
+
+
+def test_half_of_a_pair_in_a_name_is_quoted_too() -> None:
+    assert quoted("\ud800b") == r"$'\xed\xa0\x80b'"
 
 
 @pytest.mark.parametrize("name", ["x;id;{subject};", "{subject}", "it's {subject}; id", "-f FORMAT {subject} $(id)"])

@@ -1,7 +1,7 @@
 """Kernel command line: no entry has arguments of an installer, of a repair, of a fixed network or of another cloud.
 
 *forbidden* are regular expressions for a whole argument, *unwanted* those that only deserve a warning. Entries for
-repairs may ask for a single user.
+repairs may ask for a single user and a plain screen, as Ubuntu's do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from factory.checks.console import is_rescue
 from factory.reading import boot_entries, grub_defaults
 
 _REPAIR = re.compile(
-    r"single|[1sS]|-s|emergency|recovery|rescue|rd\.break.*|systemd\.unit=(?:rescue|emergency)\.target"
+    r"single|[1sS]|-s|emergency|recovery|rescue|nomodeset|rd\.break.*|systemd\.unit=(?:rescue|emergency)\.target"
 )
 _DEFAULTS = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT", "cmdline")
 

@@ -8,6 +8,7 @@ from factory.checks import Looked, NoGuest, Note, Problem, Rule
 
 MEDIA = ("/casper", "/LiveOS", "/live/filesystem.squashfs", "/images/pxeboot", "/isolinux", "/.disk/info")
 CONTAINER = ("oci-layout", "manifest.json", "repositories")
+NO_FILES = ("swap", "swsuspend", "LVM2_member", "crypto_LUKS")  # what lies in such a volume of LVM is looked at itself
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -20,10 +21,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     except NoGuest:
         return
     for part in disk.partitions():
-        if part.filesystem is None or part.number in disk.unreadable_partitions:
+        held = part.filesystem
+        if held is None or held.kind in NO_FILES or part.number in disk.unreadable_partitions:
             continue
-        if part.filesystem.kind == "iso9660":
-            yield Problem("image", f"partition {part.number} is an ISO file system ({part.filesystem.label})")
+        if held.kind == "iso9660":
+            yield Problem("image", f"partition {part.number} is an ISO file system ({held.label})")
             continue
         for path in MEDIA:
             if disk.exists(path, partition=part.number):

@@ -160,6 +160,9 @@ CASES = [
     defect("BT12", "rhel", replace(BLS, " ro ", " ro systemd.unit=rescue.target "), related=("GEN-G18",)),
     benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash init_on_alloc=1 ")),
     benign("BT12", "debian", append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} single", "recovery mode"))),
+    benign("BT12", "debian",  # as every Ubuntu has it
+           append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} recovery nomodeset dis_ucode_ldr", "x (recovery mode)"))),
+    defect("BT12", "debian", replace(GRUB, " ro ", " ro nomodeset ")),
     # BT16: kernels
     defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),
     defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"),

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from factory import disk
-from tests.images import MIB, ROOT_START, call, debugfs
+from tests import lvm_disk
+from tests.images import ESP_START, MIB, ROOT_START, call, debugfs, ext, tree
 from tests.rule_images import (
     BOOT_CODE,
     Case,
@@ -142,6 +143,20 @@ def fat_behind(path: Path) -> None:
     """The same table, after sgdisk moved its backup to the new end."""
     os.truncate(path, path.stat().st_size + 8 * MIB)
     call("sgdisk", "-e", path)
+
+
+def swap_early(path: Path) -> None:
+    """Swap in place of the EFI system partition, which a machine with BIOS does without."""
+    put(ESP_START, bytes(4086) + b"SWAPSPACE2")(path)
+
+
+def lvm_early(path: Path) -> None:
+    """A physical volume of LVM at the same place, with one volume that holds data."""
+    volume = path.with_suffix(".volume")
+    volume.touch()
+    ext(volume, tree(path.with_suffix(".data"), {"readme": b"x"}), 0, 4 * MIB)
+    put(ESP_START, bytes(512))(path)
+    lvm_disk.write(path, ESP_START, 6 * MIB, "data", {"srv": volume})
 
 
 def digests(digest: str = "") -> Callable[[Guest], None]:
@@ -321,6 +336,9 @@ CASES = [
     defect("GEN-F12", "debian", write("/casper/vmlinuz", "x")),
     defect("GEN-F12", "debian", on_image(iso), related=(*UNOPENED, "GEN-F01")),
     benign("GEN-F12", "debian", write("/srv/casper/vmlinuz", "x"), alone=True),
+    # What holds no files by itself is nothing that could not be looked at.
+    benign("GEN-F12", "debian", on_disk(swap_early), alone=True),
+    benign("GEN-F12", "rhel", on_disk(lvm_early), alone=True),
     defect("GEN-F13", "debian", digests("0" * 64)),
     benign("GEN-F13", "debian", digests(), alone=True),
     defect("GEN-F14", "debian", write("/usr/bin/dash", elf(183), 0o755), related=("MGC-F07",)),
