@@ -3,7 +3,8 @@
 Parameters: ``files`` and ``homes`` (below every home) map glob patterns to what the file is; ``empty`` lists those of
 which an empty file counts, ``warn`` those of which a file is only a warning. ``lines`` is a list: each line that the
 expression ``matches`` fits, in its ``files`` and ``homes`` and in files named as in ``anywhere`` (in the image's own
-folders), is a problem, named by the group that fits and mended by ``fix``. Lines are told by number and length only.
+folders) and not as in ``samples``, is a problem, named by the group that fits and mended by ``fix``. Lines are told by
+number and length only.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ def problems(looked: Looked, rule: Rule) -> Iterator[Problem]:
         patterns = list(lines.get("files", []))
         patterns += known.below(lines.get("homes", []))
         paths = [path for pattern in patterns for path, _ in matching(image, pattern)]
+        samples = re.compile("|".join(map(translate, lines.get("samples", []))) or r"(?!)")
         for name in lines.get("anywhere", []):
             wanted_name = re.compile(translate(name))
-            paths += [path for path, _ in looked.know(own_files.read) if wanted_name.match(path.rpartition("/")[2])]
+            names = [(path, path.rpartition("/")[2]) for path, _ in looked.know(own_files.read)]
+            paths += [path for path, own in names if wanted_name.match(own) and not samples.match(own)]
         for path in dict.fromkeys(paths):
             yield from _lines(image, path, lines)
 

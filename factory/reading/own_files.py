@@ -1,7 +1,8 @@
 """The files of an image that are its own: those outside the folders where packages put theirs.
 
 That is everything but /usr (without /usr/local) and the databases and caches of package managers, so that a
-search through all of them costs little on any image. Folders of libraries are left out: their tests hold sample keys.
+search through all of them costs little on any image. Folders of libraries are left out: their tests hold sample keys,
+those of Python and Go, wherever they were unpacked, too.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ _PACKAGES = (
     "/usr/local/share/man",
 )
 _LIBRARIES = re.compile(
-    r"/(site-packages|dist-packages|node_modules|gems|go/pkg/mod|\.cargo/registry|\.rustup|\.m2/repository|\.git/objects)/"
+    r"/(site-packages|dist-packages|node_modules|gems|go/pkg/mod|\.cargo/registry|\.rustup|\.m2/repository|\.git/objects"
+    r"|lib/python3[\d.]*/test|go[\d.]*/src/(crypto|net))/"
 )
+_VENDORED = {"autoload.php", "modules.txt"}  # what Composer and Go put into a folder "vendor" that they fill
 
 
 @once
@@ -69,7 +72,10 @@ def _below(image: Image, top: str, found: list[tuple[str, FileStat]]) -> None:
         if place is None or (place.partition, place.inode) in seen:
             continue  # a damaged file system can hold a directory in itself
         seen.add((place.partition, place.inode))
-        for name, status in image.scan(folder):
+        names = image.scan(folder)
+        if posixpath.basename(folder) == "vendor" and _VENDORED.intersection(name for name, _ in names):
+            continue
+        for name, status in names:
             path = posixpath.join(folder, name)
             if status.kind == "file" and status.size:
                 found.append((path, status))

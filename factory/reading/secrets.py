@@ -57,9 +57,17 @@ _TOKENS: tuple[tuple[str, str, bytes], ...] = (
      rb"://[^\s:/@\"'<>$%{}()\[\]]+:(?P<value>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"),
 )  # fmt: skip
 _FORMS = tuple((kind, tuple(map(str.encode, words.split())), re.compile(form)) for kind, words, form in _TOKENS)
-_EXAMPLE = re.compile(rb"EXAMPLE|^(?:pass(?:word|wd)?|pw|secret|token|x+|\*+|changeme|example)$", re.IGNORECASE)
+# The last two are the samples of Laravel and of jwt.io.
+_EXAMPLE = re.compile(
+    rb"EXAMPLE|^(?:pass(?:word|wd)?|pw|secret|token|x+|\*+|changeme|example|guest)$"
+    rb"|92IXUNpkjO0rOQ5byMi\.Ye4oKoEa3Ro9llC|SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+    re.IGNORECASE,
+)
 _DATABASES = re.compile(r"/(etc|var/backups|root)/(passwd|shadow|group|gshadow)[^/]*")  # they have rules of their own
-_CONTAINERS = re.compile(r"\.(p12|pfx|jks|keystore|kdbx)$|/(secring\.gpg|private-keys-v1\.d/[^/]+\.key)$")
+# Java calls a store that holds the certificates of others a trust store.
+_CONTAINERS = re.compile(
+    r"/(?![^/]*(?:trust|cacerts))[^/]*\.(p12|pfx|jks|keystore|kdbx)$|/(secring\.gpg|private-keys-v1\.d/[^/]+\.key)$"
+)
 
 
 @dataclass(frozen=True)

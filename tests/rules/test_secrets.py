@@ -42,6 +42,25 @@ KEYS = [
         "GEN-G28", "debian", write("/usr/local/bin/check", '#!/bin/sh\ngrep -- "-----BEGIN PRIVATE KEY-----" "$1"\n')
     ),
     benign("GEN-G28", "debian", write("/etc/app.conf", "# -----BEGIN RSA PRIVATE KEY-----\n# your key\n")),
+    # Keys of tests, which Python, Go and PHP's libraries bring wherever they are unpacked.
+    *(
+        benign("GEN-G28", "debian", write(path, PEM.format("EC ")))
+        for path in (
+            "/usr/local/lib/python3.11/test/certdata/keycert.pem",
+            "/root/.pyenv/versions/3.12.1/lib/python3.12/test/ssl_key.pem",
+            "/usr/local/go/src/crypto/tls/testdata/example-key.pem",
+            "/root/sdk/go1.22.1/src/net/http/internal/key.pem",
+        )
+    ),
+    benign(
+        "GEN-G28",
+        "debian",
+        write("/var/www/app/vendor/autoload.php", "<?php\n"),
+        write("/var/www/app/vendor/firebase/php-jwt/README.md", PEM.format("RSA ")),
+    ),
+    benign("GEN-G28", "debian", write("/opt/app/kafka.truststore.jks", b"\xfe\xed\xfe\xed\0\0\0\2")),
+    defect("GEN-G28", "debian", write("/opt/app/kafka.keystore.jks", b"\xfe\xed\xfe\xed\0\0\0\2")),
+    defect("GEN-G28", "debian", write("/srv/vendor/own.key", PEM.format("EC "))),
     benign(
         "GEN-G28",
         "debian",
@@ -99,6 +118,17 @@ SECRETS = [
         write("/srv/README", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\nhttps://user:password@host/\n"),
     ),
     benign("GEN-G39", "debian", write("/srv/app/.env", "DB_HOST=localhost\nDB_PASSWORD=\nAPI_KEY=${KEY}\n")),
+    benign("GEN-G39", "debian", write("/srv/other/.env", "REDIS_PASSWORD=null\nMAIL_PASSWORD='none' # yet\nKEY=a\n")),
+    benign("GEN-G39", "debian", write("/srv/app/.env.example", "DB_PASSWORD=changeme\nAPI_KEY=your-key-here\n")),
+    benign("GEN-G39", "debian", write("/opt/app/.env.dist", "APP_SECRET=ThisTokenIsNotSoSecretChangeIt\n")),
+    defect("GEN-G39", "debian", write("/srv/app/.env.example", f"GH={TOKEN}\n")),  # a real one is one anywhere
+    defect("GEN-G39", "debian", write("/srv/app/.env.production", "DB_PASSWORD=nullpointer7\n")),
+    benign("GEN-G39", "debian", write("/etc/rabbitmq/x.conf", "url = amqp://guest:guest@localhost:5672/\n")),
+    benign(
+        "GEN-G39",
+        "debian",
+        write("/srv/app/UserFactory.php", "'$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi', // password\n"),
+    ),
     benign("GEN-G39", "debian", write("/root/.gitconfig", "[user]\nname = x\n[credential]\nhelper = store\n")),
     defect("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nEnvironment=A=1 API_TOKEN=abcdefg\n")),
     benign("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nImportCredential=network.dns\n")),
