@@ -79,7 +79,9 @@ def test_a_match_block_ends_with_its_file_and_decides_for_its_users(tmp_path: Pa
     assert [each.value for each in found.deciding("PasswordAuthentication")] == ["no", "yes"]
     assert found.matched("X11Forwarding")[0].about("root")
     group = read(tmp_path, {"/etc/ssh/sshd_config.d/a.conf": "Match Group sftp\nPubkeyAuthentication no\n"})
-    assert group.matched("PubkeyAuthentication")[0].about("root") is None
+    (line,) = group.matched("PubkeyAuthentication")
+    assert line.about("root") is None
+    assert line.about("root", ["root", "sftp"]) and line.about("root", ["root"]) is False
 
 
 def test_an_older_name_of_a_keyword(tmp_path: Path) -> None:

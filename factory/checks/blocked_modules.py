@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_line, without_words
 from factory.leftovers import text
 from factory.reading import boot_entries
 
@@ -14,6 +14,12 @@ _NOTHING = ("/bin/true", "/usr/bin/true", "/bin/false", "/usr/bin/false", "/dev/
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     modules = tuple(name.replace("-", "_") for name in rule.parameters["modules"])
+    yield from blocked(looked, modules)
+    yield Note(f"{', '.join(modules)}: not blocked")
+
+
+def blocked(looked: Looked, modules: Collection[str]) -> Iterator[Problem]:
+    """A problem for each line, and each word for the kernel, that keeps one of *modules* from being loaded."""
     by_name: dict[str, str] = {}
     for folder in _FOLDERS:
         for path in looked.image.glob(f"{folder}/*.conf"):
@@ -24,10 +30,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             if len(words) < 2 or words[1].replace("-", "_") not in modules:
                 continue
             if words[0] == "blacklist" or (words[0] == "install" and words[2:3] and words[2] in _NOTHING):
-                yield Problem(path, f"{path}:{number}: {' '.join(words)}")
+                yield Problem(path, f"{path}:{number}: {' '.join(words)}", fix=without_line(path, number))
     for entry in looked.know(boot_entries.read).entries:
         for name in ("module_blacklist", "modprobe.blacklist", "rd.driver.blacklist"):
             for value in entry.option(name):
-                for module in set(value.replace("-", "_").split(",")) & set(modules):
-                    yield Problem(entry.path, f"{entry.path}:{entry.line}: {name} has {module}")
-    yield Note(f"{', '.join(modules)}: not blocked")
+                for module in sorted(set(value.replace("-", "_").split(",")) & set(modules)):
+                    fix = without_words(f"{name}={value}")
+                    yield Problem(entry.path, f"{entry.path}:{entry.line}: {name} has {module}", fix=fix)

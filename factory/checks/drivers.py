@@ -3,7 +3,7 @@
 *initramfs* are drivers without which the root file system is not found; *modules* are those that may be loaded later.
 Words joined by ``|`` are alternatives. *with* are drivers that the others need, and *root* stands for that of the root
 file system: they are missing when the kernel has them as modules and the initramfs lacks them. *oldest* is the first
-release of Linux that will do.
+release of Linux that will do. What modprobe is told not to load is as good as missing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.checks.blocked_modules import blocked
 from factory.inspection import Image
 from factory.reading import initramfs, kernels
 from factory.reading.bls import version_key
@@ -46,6 +47,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield Problem("image", "no kernel was found, neither in a boot entry nor in /boot")
         return
     archives = looked.know(unpacked)
+    loaded: set[str] = set()  # what some kernel has only as a module; of alternatives another one does
     for kernel in found:
         builtin = _builtin(looked.image, kernel)
         inside: frozenset[str] = frozenset()
@@ -68,6 +70,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if later:
             place = f"neither built into {kernel.name} nor among its modules"
             yield Problem(kernel.image.path, f"{_names(later)}: {place}")
+        loaded |= {*early, *more, *rule.parameters.get("modules", ())} - builtin
+    yield from blocked(looked, loaded)
     names = ", ".join(kernel.name for kernel in found)
     yield Note(f"{names}: {_names([*early, *rule.parameters.get('modules', ())])} are there")
 

@@ -1,7 +1,7 @@
 """Logins by key: sshd takes the key that cloud-init puts into the default user's .ssh/authorized_keys.
 
-Every line that decides for the default user counts: what a Match block says for that user, lists of allowed users and
-groups, the methods that a login needs, the addresses that sshd listens on.
+Every line that decides for the default user counts: what a Match block says for that user and its groups, lists of
+allowed users and groups, the methods that a login needs, the addresses that sshd, or systemd for it, listens on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.quoting import quoted
 from factory.reading import accounts, default_user, sshd
 from factory.reading.sshd import Line, Sshd
+from factory.reading.unit_file import Setting
 
 DEFAULTS = (".ssh/authorized_keys", "%h/.ssh/authorized_keys", "/home/%u/.ssh/authorized_keys")
 _ANY = ("0.0.0.0", "::", "[::]", "*", "any")  # noqa: S104 (what sshd may listen on)
@@ -23,28 +24,36 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         raise NotApplicable("there is no sshd")
     user = looked.know(default_user.read)
     name = user.name or "root"
-    yield from _decided(ssh, "PubkeyAuthentication", name, lambda line: line.value == "no")
-    yield from _decided(ssh, "AuthorizedKeysFile", name, lambda line: not set(line.words) & set(DEFAULTS))
-    yield from _decided(ssh, "AuthenticationMethods", name, lambda line: not _key_suffices(line.words))
-    yield from _decided(ssh, "ForceCommand", name, lambda line: line.value != "none")
-    yield from _decided(ssh, "PubkeyAcceptedAlgorithms", name, lambda line: not _usual_keys(line.words))
-    yield from _listed(ssh, name, (name, *user.groups))
+    groups = (name, *user.groups)
+    wrong: dict[str, Callable[[Line], bool]] = {
+        "PubkeyAuthentication": lambda line: line.value == "no",
+        "AuthorizedKeysFile": lambda line: not set(line.words) & set(DEFAULTS),
+        "AuthenticationMethods": lambda line: not _key_suffices(line.words),
+        "ForceCommand": lambda line: line.value != "none",
+        "PubkeyAcceptedAlgorithms": lambda line: not _usual_keys(line.words),
+    }
+    for keyword, is_wrong in wrong.items():
+        yield from _decided(ssh, keyword, name, groups, is_wrong)
+    yield from _listed(ssh, name, groups)
+    yield from _sockets(ssh.sockets)
     addresses = [line for line in ssh.each("ListenAddress") if line.words]
     if addresses and not any(_host(line.words[0]) in _ANY for line in addresses):
         for line in addresses:
             yield Problem(line.path, f"{line.evidence}: no address that a machine will have", fix=line.removed)
-    for line in ssh.each("Port"):
-        if line.words and line.words[0] != "22":
-            yield Problem(line.path, f"{line.evidence}: not the port that clouds open", True, line.removed)
+    ports = [line for line in ssh.each("Port") if line.words]
+    for line in ports if "22" not in [line.words[0] for line in ports] else ():
+        yield Problem(line.path, f"{line.evidence}: not the port that clouds open", True, line.removed)
     account = looked.know(accounts.read).named(name)
     if account and not account.login_shell:
         told = f"{account.place}: {name} has the shell {account.shell}, which lets nobody in"
         yield Problem(name, told, fix=f"usermod -s /bin/sh {quoted(name)}")
 
 
-def _decided(ssh: Sshd, keyword: str, user: str, wrong: Callable[[Line], bool]) -> Iterator[Problem]:
+def _decided(
+    ssh: Sshd, keyword: str, user: str, groups: Sequence[str], wrong: Callable[[Line], bool]
+) -> Iterator[Problem]:
     for line in ssh.deciding(keyword):
-        about = line.about(user)
+        about = line.about(user, groups)
         if about is not False and wrong(line):
             yield Problem(line.path, line.evidence, about is None, line.removed)
         if about and line.match is not None:
@@ -68,10 +77,29 @@ def _listed(ssh: Sshd, user: str, groups: Sequence[str]) -> Iterator[Problem]:
         words = [word.partition("@")[0] for line in lines for word in line.words]
         if words and not any(sshd.listed(name, words) for name in names):
             yield Problem(lines[0].path, f"{lines[0].evidence}: {user} is not among them", fix=lines[0].removed)
+        elif words and keyword == "AllowUsers":
+            own = [(line, word) for line in lines for word in line.words if sshd.listed(user, [word.partition("@")[0]])]
+            if all(word.partition("@")[2] not in ("", "*") for _, word in own):
+                line, word = own[0]
+                told = f"{line.evidence}: {user} is let in only from {word.partition('@')[2]}"
+                yield Problem(line.path, told, True, line.removed)
     for keyword, names in (("DenyUsers", [user]), ("DenyGroups", groups)):
         for line in ssh.each(keyword):
             if any(sshd.listed(name, [word for word in line.words if "@" not in word]) for name in names):
                 yield Problem(line.path, f"{line.evidence}: {user} is among them", fix=line.removed)
+
+
+def _sockets(listens: Sequence[Setting]) -> Iterator[Problem]:
+    """What systemd listens on in place of sshd: one of them must be port 22 of an address that a machine will have."""
+    places = [(each, *each.value.rpartition(":")[::2]) for each in listens if not each.value.startswith(("/", "@"))]
+    usable = [port for _, host, port in places if not host or host in _ANY]
+    if not listens or "22" in usable:
+        return
+    setting = listens[-1]
+    folder = f"/etc/systemd/system/{setting.path.partition('.socket')[0].rpartition('/')[2]}.socket.d"
+    fix = f"mkdir -p {folder} && printf '[Socket]\\nListenStream=\\nListenStream=22\\n' >{folder}/zz-port-22.conf"
+    told = "not the port that clouds open" if usable else "no address that a machine will have"
+    yield Problem(setting.path, f"{setting.path}:{setting.line}: ListenStream={setting.value}: {told}", bool(usable), fix)
 
 
 def _host(address: str) -> str:

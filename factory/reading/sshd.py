@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from factory.leftovers import text
 from factory.reading import openrc, systemd
 from factory.reading.once import once
+from factory.reading.unit_file import Setting
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -61,8 +62,11 @@ class Line:
         """The command that takes the line out; "" for an option on the command line."""
         return f"sed -i '{self.number}s/.*//' {shlex.quote(self.path)}" if self.path.startswith("/") else ""
 
-    def about(self, user: str) -> bool | None:
-        """Whether the Match block is about connections of *user*; None when more than the user decides."""
+    def about(self, user: str, groups: Sequence[str] | None = None) -> bool | None:
+        """Whether the Match block is about connections of *user*; None when more than the user decides.
+
+        *groups* are those of the user, None when they are not known.
+        """
         if self.match is None or [word.lower() for word in self.match] == ["all"]:
             return True
         answer: bool | None = True
@@ -75,6 +79,9 @@ class Line:
             if kind.lower() == "user":
                 if not listed(user, value.split(",")):
                     return False
+            elif kind.lower() == "group" and groups is not None:
+                if not any(listed(group, value.split(",")) for group in groups):
+                    return False
             else:
                 answer = None
         return answer
@@ -82,12 +89,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Sshd:
-    """*installed*: there is the program. *starts*: the path of what starts it at boot; "" and *why_not* otherwise."""
+    """*installed*: there is the program. *starts*: the path of what starts it at boot; "" and *why_not* otherwise.
+
+    *sockets*: what a socket of systemd listens on for it, which then decides in place of Port and ListenAddress.
+    """
 
     installed: bool
     starts: str
     why_not: str
     lines: tuple[Line, ...]
+    sockets: tuple[Setting, ...] = ()
 
     def first(self, keyword: str) -> Line | None:
         """The line that counts where no Match block does."""
@@ -118,8 +129,12 @@ def read(image: Image) -> Sshd:
     installed = any(map(image.exists, PROGRAMS))
     units = systemd.read(image)
     starts, why_not, options = "", "", []
+    sockets: tuple[Setting, ...] = ()
     if units.present:
         starts, why_not = _started(units)
+        if not any(map(units.started, UNITS)):
+            found = [units.unit(name) for name in SOCKETS if units.started(name)]
+            sockets = tuple(each for unit in found if unit for each in unit.get("Socket", "ListenStream"))
         for name in (*UNITS, *(name.replace(".", "@.") for name in UNITS)):
             options += _unit_options(image, units, name)
     else:
@@ -132,7 +147,7 @@ def read(image: Image) -> Sshd:
         starts, why_not = "", "there is no sshd"
     given, config = _given(options)
     path = config or next((path for path in CONFIGS if image.exists(path)), CONFIGS[0])
-    return Sshd(installed, starts, why_not, (*given, *_file(image, path, None, 0)))
+    return Sshd(installed, starts, why_not, (*given, *_file(image, path, None, 0)), sockets)
 
 
 def listed(name: str, patterns: list[str]) -> bool:

@@ -106,6 +106,12 @@ CASES = [
                                                                              maker="dracut"))),
     defect("GEN-G03", "alpine", edit(f"/lib/modules/{alpine.KERNEL}/modules.builtin",
                                      lambda text: text.replace("virtio_blk", "nvme"))),
+    defect("GEN-G03", "debian", write("/etc/modprobe.d/x.conf", "blacklist virtio_net\n")),
+    defect("GEN-G03", "rhel", write("/etc/modprobe.d/x.conf", "install virtio-blk /bin/false\n")),
+    defect("GEN-G03", "debian", replace(GRUB, " ro ", " ro modprobe.blacklist=floppy,virtio_scsi ")),
+    benign("GEN-G03", "debian", write("/etc/modprobe.d/y.conf", "#blacklist virtio_net\nblacklist floppy\n"
+                                                               "install cramfs /bin/false\noptions virtio_net x=1\n")),
+    benign("GEN-G03", "alpine", write("/etc/modprobe.d/x.conf", "blacklist virtio_blk\n")),  # built in
     benign("GEN-G03", "debian", write(INITRD, initramfs(debian.KERNEL, *DRIVERS, kind="xz"))),
     benign("GEN-G03", "suse", write(f"/boot/initrd-{suse.KERNEL}", cpio({"init": b"x"})),
            edit(f"/usr/lib/modules/{suse.KERNEL}/modules.builtin",

@@ -56,6 +56,12 @@ STARTS = [
     ),
     benign("GEN-G18", "debian", write(f"{SYSTEM}/ssh.service.bak", ""), write("/etc/ssh/sshd_not_to_be_run.off", "")),
 ]
+ANEW = "[Socket]\nListenStream=\n"
+SOCKET = [
+    remove(f"{SYSTEM}/multi-user.target.wants/ssh.service"),
+    write(f"{LIB}/ssh.socket", "[Socket]\nListenStream=22\n"),
+    link(f"{SYSTEM}/sockets.target.wants/ssh.socket", f"{LIB}/ssh.socket"),
+]
 LOGINS = [
     defect("GEN-G19", "debian", write(f"{DROP_INS}/05-x.conf", "PubkeyAuthentication no\n")),
     defect("GEN-G19", "rhel", append(MAIN, "Match User rocky\n  PubkeyAuthentication no\n")),
@@ -68,6 +74,14 @@ LOGINS = [
     defect("GEN-G19", "alpine", write("/etc/conf.d/sshd", 'SSHD_OPTS="-o PubkeyAuthentication=no"\n')),
     defect("GEN-G19", "debian", append(MAIN, "Port 2222\n")),
     defect("GEN-G19", "debian", append(MAIN, "ForceCommand /bin/false\n")),
+    defect("GEN-G19", "debian", append(MAIN, "Match Group debian,x\n  ForceCommand /bin/false\n")),
+    defect("GEN-G19", "debian", append(MAIN, "AllowUsers root debian@10.0.0.5\n")),
+    defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=127.0.0.1:22\n")),
+    defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=2222\n")),
+    benign("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=0.0.0.0:22\n"
+           "ListenStream=[::]:22\nListenStream=/run/ssh.sock\n"), alone=True),
+    benign("GEN-G19", "debian", append(MAIN, "Port 22\nPort 2222\nMatch Group sftponly\n  ForceCommand internal-sftp\n")),
+    benign("GEN-G19", "rhel", append(MAIN, "AllowUsers rocky@* eve@10.0.0.5\n")),
     defect("GEN-G19", "rhel", write(f"{DROP_INS}/05-x.conf", "PubkeyAcceptedAlgorithms ssh-dss\n")),
     benign("GEN-G19", "rhel", write(f"{DROP_INS}/05-x.conf", "PubkeyAcceptedAlgorithms +ssh-rsa\n")),
     benign("GEN-G19", "suse", append(MAIN, "Match User git\n  ForceCommand /usr/bin/git-shell\n")),
