@@ -23,6 +23,7 @@ from factory.targets import Target
 
 REASON = "to repair the image"
 _PLAIN = re.compile(r"/[\w./@:+~-]+")  # what debugfs takes without quoting
+_STEPS = 1000  # from folder to folder, in search of a file
 
 
 def fix(path: Path, target: Target, findings: Sequence[Finding], output: Path) -> list[str]:
@@ -66,20 +67,42 @@ def _removed(raw: Path, broken: Iterable[Finding]) -> list[str]:
     with inspection.open_image(raw, format="raw") as image:
         parts: dict[int, Partition] = {part.number: part for part in image.partitions()}
         root = image.mounts()["/"]
-        for path in wanted:
+        for path in dict.fromkeys(_direct(image, path) for path in wanted):
             found = image.stat(path) if _PLAIN.fullmatch(path) else None
             system = parts[found.partition].filesystem if found else None
             # A path below another mount has another name there; only the root is edited.
             if found and found.kind in ("file", "symlink") and found.partition == root and _editable(system):
                 places.setdefault(parts[found.partition].start, []).append(path)
     for start, paths in places.items():
+        if ext4.check_filesystem(raw, start):
+            continue  # in one that is damaged, what is taken away may be in use elsewhere
         commands = "".join(f"rm {path}\n" for path in paths)
         argv = ["debugfs", "-w", "-f", "-", f"{raw}?offset={start}"]
         run.run(argv, reason=REASON, package="e2fsprogs", stdin=commands.encode(), timeout=120)
-        if not ext4.check_filesystem(raw, start):
-            clean(raw, start)
+        clean(raw, start)
         done += [f"removed {path}" for path in paths]
     return done
+
+
+def _direct(image: inspection.Image, path: str) -> str:
+    """*path* without symbolic links on its way: debugfs frees what one leads to, and leaves the name."""
+    folder, _, name = path.rpartition("/")
+    done, left = "", folder.split("/")[::-1]
+    for _ in range(_STEPS):
+        if not left:
+            return f"{done}/{name}"
+        part = left.pop()
+        if part == "..":
+            done = done.rpartition("/")[0]
+        elif part not in ("", "."):
+            found = image.stat(f"{done}/{part}")
+            if found is None or found.kind != "symlink":
+                done = f"{done}/{part}"
+                continue
+            target = image.readlink(f"{done}/{part}")
+            done = "" if target.startswith("/") else done
+            left += target.split("/")[::-1]
+    return ""
 
 
 def _editable(system: object) -> bool:

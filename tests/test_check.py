@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from factory import disk, partitions, qcow2, report, schemas, settings
+from factory import disk, inspection, partitions, qcow2, report, schemas, settings
 from factory.findings import Finding, Findings
 from tests import command_line, rule_images
 from tests.command_line import Done
@@ -364,6 +364,22 @@ def test_a_repaired_copy_passes_and_the_original_stays(factory: Factory, tmp_pat
     disk.convert(tmp_path / "new.qcow2", "qcow2", tmp_path / "new.raw", "raw")
     assert b"c2VjcmV0LXRoaW5n" not in (tmp_path / "new.raw").read_bytes()
     assert list(settings.state_dir().iterdir()) == []
+
+
+@pytest.mark.real
+def test_a_repair_removes_what_a_link_leads_to_under_its_own_name(factory: Factory, tmp_path: Path) -> None:
+    changes = [
+        rule_images.link("/home/eve", "../srv/people/./eve"),
+        rule_images.link("/srv/people", "/srv/real"),
+        rule_images.write("/srv/real/eve/.bash_history", "mysql -psecret\n"),
+        rule_images.write("/srv/real/eve/notes", "x\n"),
+    ]
+    path = rule_images.make(tmp_path / "bad.img", "debian", *changes)
+    done = factory("check", "--fix", path, "--output", tmp_path / "new.qcow2")
+    assert done.returncode == 0, done.stdout  # every name that is left has a file
+    assert "removed /srv/real/eve/.bash_history" in done.stderr
+    with inspection.open_image(tmp_path / "new.qcow2") as image:
+        assert image.listdir("/home/eve") == ["notes"]
 
 
 @pytest.mark.real
