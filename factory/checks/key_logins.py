@@ -99,7 +99,8 @@ def _sockets(listens: Sequence[Setting]) -> Iterator[Problem]:
     folder = f"/etc/systemd/system/{setting.path.partition('.socket')[0].rpartition('/')[2]}.socket.d"
     fix = f"mkdir -p {folder} && printf '[Socket]\\nListenStream=\\nListenStream=22\\n' >{folder}/zz-port-22.conf"
     told = "not the port that clouds open" if usable else "no address that a machine will have"
-    yield Problem(setting.path, f"{setting.path}:{setting.line}: ListenStream={setting.value}: {told}", bool(usable), fix)
+    place = f"{setting.path}:{setting.line}: ListenStream={setting.value}"
+    yield Problem(setting.path, f"{place}: {told}", bool(usable), fix)
 
 
 def _host(address: str) -> str:

@@ -1,6 +1,7 @@
 """The root file system grows to the disk at the first boot: the tools are there and cloud-init's modules are on.
 
-growroot in the initramfs, or systemd-repart with a definition, grow the partition as well.
+growroot in the initramfs, or systemd-repart with a definition, grow the partition as well. A volume of LVM none of them
+grows: something that calls lvextend has to be there.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.leftovers import holds, matching
+from factory.partitions import Partition
 from factory.quoting import quoted
 from factory.reading import cloud_init
 
@@ -26,6 +29,23 @@ GROWROOT = (
 )
 OFF = ("off", "false", "no", "0")
 DISABLED = "/etc/growroot-disabled"
+# Where something may lie that grows a volume of LVM at boot.
+SCRIPTS = (
+    "/etc/cloud/cloud.cfg.d/*.cfg",
+    "/var/lib/cloud/scripts/per-*/*",
+    "/etc/rc.local",
+    "/etc/rc.d/rc.local",
+    "/etc/local.d/*.start",
+    "/etc/systemd/system/*.service",
+    "/usr/local/lib/systemd/system/*.service",
+    "/usr/local/bin/*",
+    "/usr/local/sbin/*",
+    "/opt/*/bin/*",
+)
+BY_HAND = (
+    "Make the image with the root on a plain partition; or in /etc/cloud/cloud.cfg.d/50-lvm.cfg, with your own names: "
+    "growpart: {devices: [/dev/vda3]} and runcmd: [pvresize /dev/vda3, lvextend -r -l +100%FREE /dev/VG/ROOT]"
+)
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -42,6 +62,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         yield Problem("image", f"there is no {GROWPART[0]}, no growroot and no definition for systemd-repart")
     elif not any(map(image.exists, PARTITIONING)) and not other:
         yield Problem("image", f"growpart has neither sfdisk nor sgdisk: none of {', '.join(PARTITIONING)} is there")
+    yield from _volume(looked)
     if image.exists(DISABLED):
         yield Problem(DISABLED, f"{DISABLED} is there", fix=f"rm -f {DISABLED}")
     if settings.program:
@@ -58,6 +79,23 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     yield Note(f"the tools for {kind} and cloud-init's modules are there")
 
 
+def _volume(looked: Looked) -> Iterator[Problem]:
+    """A root on LVM that nothing grows."""
+    root = _root(looked)
+    if root is None or root.type != "lvm":
+        return
+    for path, found in matching(looked.image, *SCRIPTS):
+        if found.kind == "file" and found.size < 1 << 20 and holds(looked.image, path, b"lvextend"):
+            return
+    told = f"the root is {root.name}, a volume of LVM, which neither growpart nor cloud-init grows"
+    yield Problem("image", told, fix=BY_HAND)
+
+
 def _root_kind(looked: Looked) -> str:
-    root = looked.image.mounts()["/"]
-    return next((p.filesystem.kind for p in looked.disk.partitions() if p.number == root and p.filesystem), "")
+    root = _root(looked)
+    return root.filesystem.kind if root and root.filesystem else ""
+
+
+def _root(looked: Looked) -> Partition | None:
+    number = looked.image.mounts()["/"]
+    return next((part for part in looked.disk.partitions() if part.number == number), None)

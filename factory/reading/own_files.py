@@ -42,8 +42,8 @@ _PACKAGES = (
     "/usr/local/share/man",
 )
 _LIBRARIES = re.compile(
-    r"/(site-packages|dist-packages|node_modules|gems|go/pkg/mod|\.cargo/registry|\.rustup|\.m2/repository|\.git/objects"
-    r"|lib/python3[\d.]*/test|go[\d.]*/src/(crypto|net))/"
+    r"/(site-packages|dist-packages|node_modules|gems|go/pkg/mod|\.cargo/registry|\.rustup|\.m2/repository"
+    r"|\.git/objects|lib/python3[\d.]*/test|go[\d.]*/src/(crypto|net))/"
 )
 _VENDORED = {"autoload.php", "modules.txt"}  # what Composer and Go put into a folder "vendor" that they fill
 

@@ -167,7 +167,7 @@ CASES = [
     benign("BT12", "debian", replace(GRUB, " ro ", " ro quiet splash init_on_alloc=1 ")),
     benign("BT12", "debian", append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} single", "recovery mode"))),
     benign("BT12", "debian",  # as every Ubuntu has it
-           append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} recovery nomodeset dis_ucode_ldr", "x (recovery mode)"))),
+           append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} recovery nomodeset dis_ucode_ldr", "recovery mode 2"))),
     defect("BT12", "debian", replace(GRUB, " ro ", " ro nomodeset ")),
     # BT16: kernels
     defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),

@@ -6,7 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.rule_images import Case, Change, append, benign, cases, defect, folder, link, prove, remove, replace, write
+from tests import lvm_disk
+from tests.images import MIB, ext
+from tests.rule_images import (
+    Case,
+    Change,
+    Guest,
+    append,
+    benign,
+    cases,
+    defect,
+    folder,
+    link,
+    prove,
+    remove,
+    replace,
+    write,
+)
 
 D = "/etc/cloud/cloud.cfg.d"
 PIN = f"{D}/91-gce.cfg"
@@ -26,6 +42,18 @@ def kernel(words: str, family: str = "debian") -> Change:
     if family == "alpine":
         return replace("/boot/extlinux.conf", "console=ttyS0,115200n8", f"console=ttyS0,115200n8 {words}")
     return replace(GRUB, LAST, f"{words} {LAST}")
+
+
+def on_lvm(guest: Guest) -> None:
+    """The root is a logical volume."""
+
+    def make(path: Path, content: Path, offset: int, size: int, *options: str) -> None:
+        volume = path.with_suffix(".volume")
+        ext(volume, content, 0, 48 * MIB, *options)
+        lvm_disk.write(path, offset, size, "vg", {"root": volume})
+        volume.unlink()
+
+    guest.filesystem = make
 
 
 INSTALLED = [
@@ -158,6 +186,9 @@ GROWTH = [
     defect("GEN-G17", "alpine", write(f"{D}/g.cfg", "growpart:\n  mode: 'off'\n"), related=["BT13"]),
     defect("GEN-G17", "debian", write(f"{D}/g.cfg", "resize_rootfs: false\n"), related=["BT13"]),
     defect("GEN-G17", "debian", write("/etc/growroot-disabled", ""), related=["BT13"]),
+    defect("GEN-G17", "debian", on_lvm, related=["BT13"]),
+    benign("GEN-G17", "debian", on_lvm, write("/usr/local/sbin/grow", "#!/bin/sh\nlvextend -r -l +100%FREE vg/root\n"),
+           alone=True),
     benign("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart:\n  mode: auto\nresize_rootfs: noblock\n")),
     benign("GEN-G17", "rhel", remove("/usr/bin/growpart"), write("/usr/lib/repart.d/50-root.conf", "[Partition]\n")),
 ]

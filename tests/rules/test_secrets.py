@@ -127,7 +127,7 @@ SECRETS = [
     benign(
         "GEN-G39",
         "debian",
-        write("/srv/app/UserFactory.php", "'$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi', // password\n"),
+        write("/srv/app/UserFactory.php", "'$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi',\n"),
     ),
     benign("GEN-G39", "debian", write("/root/.gitconfig", "[user]\nname = x\n[credential]\nhelper = store\n")),
     defect("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nEnvironment=A=1 API_TOKEN=abcdefg\n")),
