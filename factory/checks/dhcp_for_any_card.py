@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.quoting import quoted
 from factory.reading import boot_entries, cloud_init, dhcp, netplan, network, openrc, systemd
+from factory.reading.interfaces import Interface
 from factory.reading.services import Services
 
 
@@ -23,11 +25,18 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(off[0][0], f"{why}; and nothing else gives {', '.join(lacking)} an address by DHCP")
     elif unread := dhcp.unread(looked.image, known_services(looked)):
         yield Problem(*unread)
+    elif taken := _taken(looked):
+        told = f"{taken.place} (it takes the card before what cloud-init writes, and asks for no address)"
+        yield Problem(taken.path, told, fix=f"rm -f {quoted(taken.path)}")
     for path, fault in netplan.faults(looked.image):
         yield Problem(path, f"{fault}; netplan then sets up nothing, not even what cloud-init writes")
     for why in dhcp.stopped(looked.image, known_services(looked)):
         yield Problem("image", f"no service sets up the network: {why}")
     yield Note("any card gets its address by DHCP")
+
+
+def _taken(looked: Looked) -> Interface | None:
+    return dhcp.shadow(looked.image, known_services(looked), looked.know(network.read), names(looked).possible)
 
 
 def known_services(looked: Looked) -> Services:

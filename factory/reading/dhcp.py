@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from factory.reading import ifcfg, ifupdown, netplan, network_manager
@@ -13,6 +15,7 @@ from factory.reading.services import Services
 if TYPE_CHECKING:
     from factory.inspection import Image
 
+_NETWORK = ".network"
 STACKS = (
     "systemd-networkd.service",
     "NetworkManager.service",
@@ -50,6 +53,32 @@ def unread(image: Image, services: Services) -> tuple[str, str] | None:
     if alone and not any(network_manager.manages(image, name) for name in (*PREDICTABLE, *KERNEL)):
         said = [entry for entry in network_manager.settings(image) if entry.key in ("unmanaged-devices", "managed")]
         return said[-1].path, f"{said[-1].place} (NetworkManager touches no card)"
+    return None
+
+
+def shadow(image: Image, services: Services, interfaces: Iterable[Interface], names: Sequence[str]) -> Interface | None:
+    """What takes a card from the settings that cloud-init writes, and gives it no address; None when nothing does.
+
+    Of networkd's files the first by name that matches a card decides, those that netplan makes among them.
+    """
+    planned = netplan.installed(image)
+    others = ("NetworkManager", "networking", "network", "wicked", "dhcpcd", "connman")
+    if planned and netplan.renderer(image) != "networkd":
+        return None
+    if not planned and (not services.started("systemd-networkd") or any(map(services.started, others))):
+        return None
+    prefix = "10-netplan-" if planned else "10-cloud-init-"
+    files = {"networkd": "{0}"} | ({"netplan": f"{prefix}{{1}}{_NETWORK}"} if planned else {})
+    found = []
+    for each in interfaces:
+        if form := files.get(each.system):
+            name = re.search(r":\d+: [\"']?([\w.-]+)", each.place)
+            found.append((form.format(each.path.rpartition("/")[2], name[1] if name else ""), each))
+    for name in names:
+        own = f"{prefix}{name}{_NETWORK}"
+        first = next((each for file, each in sorted(found, key=itemgetter(0)) if file < own and each.covers(name)), None)
+        if first and not first.dhcp and not first.static:
+            return first
     return None
 
 

@@ -42,6 +42,11 @@ def started(unit: str) -> Change:
 
 
 ANY = "[Match]\nName=e*\n[Network]\nDHCP=yes\n"
+NETPLAN_ALONE = [
+    remove("/etc/systemd/system/multi-user.target.wants/networking.service"),
+    write("/usr/lib/systemd/system/systemd-networkd.service", "[Service]\nExecStart=/bin/true\n"),
+    write("/usr/lib/systemd/system-generators/netplan", "#!/bin/sh\n", 0o755),
+]
 AUTO = "[ipv4]\nmethod=auto\n"
 MACS = [
     defect(
@@ -255,6 +260,17 @@ ANY_CARD = [
     ),
     defect("NET01", "rhel", link("/etc/systemd/system/NetworkManager.service", "/dev/null")),
     defect("NET01", "debian", write("/etc/netplan/60-mine.yaml", "network: [\n")),
+    # networkd takes the first file that matches, and those of netplan are called 10-netplan-ens3.network.
+    defect("NET01", "debian", *NETPLAN_ALONE, write(f"{NETWORKD}/05.network", "[Match]\nName=*\n[Link]\nUnmanaged=1\n")),
+    defect("NET01", "debian", *NETPLAN_ALONE, device("      dhcp4: false\n", "any")),
+    benign(
+        "NET01",
+        "debian",
+        *NETPLAN_ALONE,
+        write(f"{NETWORKD}/80-no.network", "[Match]\nName=*\n[Network]\nDHCP=no\n"),
+        write(f"{NETWORKD}/05-br.network", "[Match]\nName=docker*\n[Link]\nUnmanaged=1\n"),
+        alone=True,
+    ),
     defect("NET01", "debian", replace("/etc/network/interfaces", "source", "#source")),
     defect("NET01", "rhel", write(f"{NMD}/x.conf", "[keyfile]\nunmanaged-devices=*\n")),
     defect("NET01", "rhel", write(f"{NMD}/x.conf", "[device]\nmanaged=0\n")),
