@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 
+from factory import targets
+from factory.checks.leftover_files import LINE
 from factory.reading import own_files, secrets
 from tests.guest_tree import Tree, link, plant
 
@@ -109,3 +113,38 @@ def test_what_a_package_brought_is_none(tmp_path: Path) -> None:
         "/lib/apk/db/installed": "P:b\nF:opt/b\nR:key.pem\n",
     }
     assert [each.path for each in secrets.read(Tree(plant(tmp_path, files | lists)))] == ["/opt/c/key.pem"]
+
+
+ACCESS = "AKIA" + "Q3EGRIVTZ7XK2LMN"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("-eyJ" * 500_000, 0),
+        ("eyJaaaaaaaaaaa " * 100_000, 0),
+        ("AKIAIOSFODNN7EXAMPLE " * 100_000 + ACCESS, 1),
+        (" " * 1_000_000 + f"{ACCESS} " * 2000, secrets.MOST),
+        (f"{JWT}\n" * 20_000, secrets.MOST),
+        (KEY * 20_000, secrets.MOST),
+    ],
+)
+def test_a_file_that_is_made_to_take_long_takes_seconds(tmp_path: Path, content: str, told: int) -> None:
+    before = time.process_time()
+    assert len(found(tmp_path, content)) == told
+    assert time.process_time() - before < 10  # each took minutes, or days, when its time went with the square
+
+
+def test_the_line_of_a_late_token(tmp_path: Path) -> None:
+    assert [each.line for each in found(tmp_path, f"{ACCESS}\n\n# {ACCESS}\n x {ACCESS}\n")] == [1, 4]
+
+
+@pytest.mark.parametrize("unit", ["TOKEN", "TOKENFILE", "a", "://a", "secret ", "x:", " ", "password ", "=", '"auth" '])
+def test_no_expression_of_a_rule_takes_long_over_one_line(unit: str) -> None:
+    lines = [each for rule in targets.rules(targets.load("mgc")) for each in rule.parameters.get("lines", [])]
+    for expression in [re.compile(each["matches"], re.IGNORECASE) for each in lines]:
+        before = time.process_time()
+        for start in ("", "Environment=", "extraheader=", "export "):
+            expression.search(start + unit * LINE, 0, LINE)
+        assert time.process_time() - before < 0.2, expression.pattern

@@ -1,15 +1,22 @@
-"""No setting leads to the network of the build: no proxy, and no package source on a private or nameless host."""
+"""No setting leads to where the image was built: no proxy, and no package source on a private or nameless host.
+
+A source on an installer's medium, or in a folder that the image does not have, answers no instance either.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching
 from factory.reading.lines import content_of, numbered
+
+if TYPE_CHECKING:
+    from factory.inspection import Image
 
 PROXIES = (
     "/etc/apt/apt.conf",
@@ -54,6 +61,11 @@ _PROXY = re.compile(
 )
 _NO_PROXY = re.compile(r"no_?proxy", re.IGNORECASE)
 _URI = re.compile(r"(?<![+\w])((?:https?|ftp|tor\+https?)://[^\s\"',;\])]+)")
+_MEDIUM = re.compile(r"(?:^|[\s=])(cdrom:[^\]]*\]?|(?:cd|dvd|iso|media):/\S*)")
+_FOLDER = re.compile(r"[\s=]file:(?://)?(/[^\s?]*)")
+_APK = re.compile(r"(?:@\S+\s+)?(/\S*)")
+_KEY = re.compile(r"\s*(?:gpgkey|signed-by)", re.IGNORECASE)
+_OFF = re.compile(r"\s*enabled\s*[=:]\s*(?:0|no|false)\b", re.IGNORECASE)
 _LOCAL_NAMES = (".local", ".lan", ".internal", ".home", ".home.arpa", ".corp", ".localdomain", ".test", ".intranet")
 
 
@@ -70,20 +82,38 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 yield Problem(path, told, fix=without_line(path, number))
     for path, _ in matching(looked.image, *SOURCES):
         seen += 1
-        yield from _sources(path, content_of(looked.image, path))
+        yield from _sources(looked.image, path)
     yield Note(f"{seen} files")
 
 
-def _sources(path: str, content: str) -> Iterator[Problem]:
-    off = False
-    for number, line in numbered(content, "#"):
-        if line.strip().startswith("["):
-            off = False
-        if re.match(r"\s*enabled\s*[=:]\s*(0|no|false)", line, re.IGNORECASE):
-            off = True
+def _sources(image: Image, path: str) -> Iterator[Problem]:
+    for number, line in _enabled(path, content_of(image, path)):
         for uri in _URI.findall(line):
-            if not off and _private(urlsplit(uri.removeprefix("tor+")).hostname or ""):
+            if _private(urlsplit(uri.removeprefix("tor+")).hostname or ""):
                 yield Problem(path, f"{path}:{number}: {_shown(uri)}")
+        if _KEY.match(line):
+            continue
+        told = ""
+        if medium := _MEDIUM.search(line):
+            told = f"{medium[1].strip()} (a medium of the installation)"
+        elif folder := _FOLDER.search(line) or (_APK.match(line) if path.startswith("/etc/apk/") else None):
+            there = "$" in folder[1] or image.stat(folder[1], follow=True)
+            told = "" if there else f"{folder[1]} (a folder that is not there)"
+        if told:
+            yield Problem(path, f"{path}:{number}: {told}", fix=without_line(path, number))
+
+
+def _enabled(path: str, content: str) -> Iterator[tuple[int, str]]:
+    """The lines of sources that are in use, with their numbers; a section may say at its end that it is not."""
+    section: list[tuple[int, str]] = []
+    for number, line in [*enumerate(content.splitlines(), 1), (0, "[")]:
+        bare = line.strip()
+        if bare.startswith("[") or (not bare and path.endswith(".sources")):
+            if not any(_OFF.match(each) for _, each in section):
+                yield from section
+            section = []
+        if bare and not bare.startswith("#"):
+            section.append((number, line))
 
 
 def _private(host: str) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from factory.inspection.answers import FileStat
 
 LIMIT = 4 << 20  # bytes of a file whose lines are looked at
+LINE = 4096  # characters of a line: no expression may take long over one that is made for it
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -64,7 +65,7 @@ def _lines(image: Image, path: str, lines: dict[str, Any]) -> Iterator[Problem]:
         return
     content = image.read(path, limit=LIMIT).decode("utf-8", "replace")
     for number, line in enumerate(content.splitlines(), 1):
-        if match := wanted.search(line):
+        if match := wanted.search(line, 0, LINE):
             what = next((name for name, value in match.groupdict().items() if value), "setting").replace("_", " ")
             told = f"{path}:{number}: a {what} in a line of {len(line)} characters"
             yield Problem(path, told, fix=lines.get("fix") or without_line(path, number))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from factory.leftovers import text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SMALL = 4 << 20  # bytes of a file that is searched as a whole, text or not
 WHOLE = 64 << 20  # bytes of a text that is searched as a whole
 START = 64 << 10  # bytes of a file that are looked at first
+MOST = 100  # tokens of one kind in one file: a database of them is told well enough by these
 
 _PEM = re.compile(
     rb"^[ \t>|\"']*-{4,5} ?BEGIN (?P<kind>(?:[A-Z0-9]+ )*?)PRIVATE KEY(?: BLOCK)? ?-{4,5}"
@@ -51,7 +53,7 @@ _TOKENS: tuple[tuple[str, str, bytes], ...] = (
     ("AWS secret key", "secret_access_key SECRET_ACCESS_KEY",
      rb"(?i:secret_access_key)[\"']?\s*[=:]\s*[\"']?(?P<value>[A-Za-z0-9/+]{30,})"),
     ("Azure storage key", "AccountKey=", rb"\bAccountKey=(?P<value>[A-Za-z0-9+/]{60,}={0,2})"),
-    ("JSON web token", "eyJ", rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    ("JSON web token", "eyJ", rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     (_HASH, "$1$ $5$ $6$ $y$ $2a$ $2b$ $2y$", rb"\$(?:[156y]|2[aby])\$[./A-Za-z0-9$=,]{4,200}\$?[./A-Za-z0-9]{22,}"),
     ("password in a URL", "://",
      rb"://[^\s:/@\"'<>$%{}()\[\]]+:(?P<value>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"),
@@ -63,6 +65,7 @@ _EXAMPLE = re.compile(
     rb"|92IXUNpkjO0rOQ5byMi\.Ye4oKoEa3Ro9llC|SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(rb"\s*(?:#|;|//)")
 _DATABASES = re.compile(r"/(etc|var/backups|root)/(passwd|shadow|group|gshadow)[^/]*")  # they have rules of their own
 # Java calls a store that holds the certificates of others a trust store.
 _CONTAINERS = re.compile(
@@ -106,27 +109,41 @@ def read(image: Image) -> tuple[Secret, ...]:
 def _search(path: str, content: bytes) -> Iterator[Secret]:
     if b"PRIVATE KEY" in content:
         for pattern in (_PEM, _IN_JSON):
-            for match in pattern.finditer(content):
-                kind = f"{match['kind'].decode()}private key"
-                yield Secret(path, _line(content, match.start("kind")), kind, len(match["body"]), True)
+            for match, line, _ in islice(_found(pattern, content, "kind"), MOST):
+                yield Secret(path, line, f"{match['kind'].decode()}private key", len(match["body"]), True)
     for kind, pattern in _KEYS.items():
-        for match in pattern.finditer(content):
-            yield Secret(path, _line(content, match.start()), kind, len(match[0]), True)
+        for match, line, _ in islice(_found(pattern, content), MOST):
+            yield Secret(path, line, kind, len(match[0]), True)
     if b"\0" in content:
         return  # tokens are looked for in texts only
     for kind, words, pattern in _FORMS:
         if not any(word in content for word in words) or (kind == _HASH and _DATABASES.fullmatch(path)):
             continue
-        for match in pattern.finditer(content):
+        told = 0
+        for match, line, begin in _found(pattern, content):
             value = match["value"] if pattern.groupindex else match[0]
-            start = content.rfind(b"\n", 0, match.start()) + 1
-            comment = content[start : match.start()].lstrip().startswith((b"#", b";", b"//"))
+            comment = _COMMENT.match(content, begin, min(match.start(), begin + 256))
             if not comment and not _EXAMPLE.search(value):
-                yield Secret(path, _line(content, match.start()), kind, len(value), False)
+                yield Secret(path, line, kind, len(value), False)
+                told += 1
+            if told >= MOST:
+                break
 
 
-def _line(content: bytes, offset: int) -> int:
-    return content.count(b"\n", 0, offset) + 1
+def _found(
+    pattern: re.Pattern[bytes], content: bytes, group: str | int = 0
+) -> Iterator[tuple[re.Match[bytes], int, int]]:
+    """Every match with the line that *group* is in, its number and its first byte.
+
+    Each byte is passed once, however many matches there are: a hostile file may hold nothing else.
+    """
+    line, begin, place = 1, 0, 0
+    for match in pattern.finditer(content):
+        start = match.start(group)
+        line += content.count(b"\n", place, start)
+        begin = content.rfind(b"\n", place, start) + 1 or begin
+        place = start
+        yield match, line, begin
 
 
 def _packaged(image: Image, paths: set[str]) -> set[str]:

@@ -224,6 +224,21 @@ SETTINGS = [
     defect("CI14", "rhel", write("/etc/dnf/dnf.conf", "[main]\nproxy=http://u:pw@proxy.build:3128\n")),
     defect("CI14", "alpine", write("/etc/apk/repositories", "http://mirror/alpine/v3.19/main\n"), related=["GEN-G40"]),
     defect("CI14", "suse", write("/etc/environment", 'http_proxy="http://proxy.example.com:3128"\n')),
+    defect("CI14", "debian", append("/etc/apt/sources.list", "deb cdrom:[Debian GNU/Linux 12.5.0]/ bookworm main\n")),
+    defect("CI14", "debian", write("/etc/apt/sources.list.d/x.list", "deb [trusted=yes] file:/mnt/repo ./\n")),
+    defect("CI14", "rhel", write("/etc/yum.repos.d/m.repo", "[m]\nenabled=1\nbaseurl=file:///run/install/repo\n")),
+    defect("CI14", "suse", write("/etc/zypp/repos.d/c.repo", "[c]\nenabled=1\nbaseurl=cd:/?devices=/dev/sr0\n")),
+    defect("CI14", "alpine", append("/etc/apk/repositories", "/media/cdrom/apks\n")),
+    benign("CI14", "debian", write("/etc/apt/sources.list.d/x.list", "#deb cdrom:[Debian]/ bookworm main\n"
+           "deb [signed-by=/etc/apt/keyrings/gone.gpg] file:///srv/repo ./\n"), folder("/srv/repo")),
+    # As CentOS and Rocky ship it: switched off at the end of its section.
+    benign("CI14", "rhel", write("/etc/yum.repos.d/Rocky-Media.repo", "[media-baseos]\n\nname=Media\nbaseurl=file:///"
+           "media/Rocky/BaseOS\n        file:///media/cdrom\ngpgcheck=1\nenabled=0\ngpgkey=file:///etc/pki/x\n")),
+    benign("CI14", "debian", write("/root/.npmrc", "//registry.npmjs.org/:always-auth=true\n")),
+    benign("CI14", "debian", write("/etc/apt/sources.list.d/o.sources", "Enabled: no\nTypes: deb\nURIs: file:/gone\n\n"
+           "Types: deb\nURIs: https://deb.debian.org/debian\n")),
+    benign("CI14", "suse", write("/etc/zypp/repos.d/c.repo", "[c]\nenabled=0\nbaseurl=cd:/?devices=/dev/sr0\n"
+           "[d]\nenabled=1\nbaseurl=https://x.example.org/\ngpgkey=file:///etc/pki/gone\npath=/\n")),
     benign("CI14", "debian", write("/etc/apt/apt.conf.d/90proxy", '// Acquire::http::Proxy "http://10.0.2.2:3142";\n'
            'Acquire::http::Proxy "false";\nAcquire::http::Pipeline-Depth "0";\n')),
     benign("CI14", "rhel", write("/etc/environment", "no_proxy=localhost,10.0.0.1\nLANG=C.UTF-8\n")),

@@ -109,6 +109,7 @@ SECRETS = [
     defect("GEN-G39", "debian", write("/var/www/html/wp-config.php", "define('DB_PASSWORD', 'hunter22');\n")),
     benign("GEN-G39", "debian", write("/root/.docker/config.json", '{"auths": {}, "credsStore": "pass"}')),
     benign("GEN-G39", "debian", write("/root/.aws/config", "[default]\nregion = us-east-1\n")),
+    benign("GEN-G39", "debian", write("/etc/apt/auth.conf", " # machine example.org login a password b\n")),
     benign("GEN-G39", "debian", write("/root/.netrc", "# machine example.org login x password y\n\n")),
     benign("GEN-G39", "debian", write("/root/.kube/config", "apiVersion: v1\nusers: []\n")),
     benign("GEN-G39", "debian", write("/etc/wgetrc", "#http_proxy = http://user:secret@proxy.example.org:8080/\n")),
