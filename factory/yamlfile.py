@@ -216,7 +216,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str, name: str) -> Fault:
 def foreign(text: str, shown: str) -> Any:
     """YAML that others wrote, such as a guest's cloud.cfg: anchors allowed, every scalar as text, tags without effect.
 
-    Raises RecipeError, with the line, when it cannot be read or uses aliases as a bomb does.
+    Raises RecipeError, with the line, when it cannot be read, uses aliases as a bomb does or is nested absurdly.
     """
     if text.count("*") + text.count("<<") > MOST_ALIASES and len(_ALIAS.findall(text)) > MOST_ALIASES:
         raise RecipeError([Fault(shown, 0, "", f"it has more than {MOST_ALIASES} aliases")])
@@ -224,6 +224,8 @@ def foreign(text: str, shown: str) -> Any:
 
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
+        if _may_be_deep(text):
+            _refuse_deep(yaml.parse(text, Loader=loader), shown)
         return yaml.load(text, Loader=loader)  # noqa: S506 - the base loader makes text, lists and mappings only
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
@@ -232,5 +234,28 @@ def foreign(text: str, shown: str) -> Any:
         raise RecipeError([Fault(shown, 0, "", "it is not YAML")]) from error
 
 
+def _may_be_deep(text: str) -> bool:
+    """Whether *text* has what it takes to be nested deeper than DEEPEST: brackets, or far indented lines."""
+    return text.count("[") + text.count("{") > DEEPEST // 2 or _INDENTED.search(text) is not None
+
+
+def _refuse_deep(events: Iterator[Any], shown: str) -> None:
+    """Raise RecipeError where YAML is nested deeper than DEEPEST: the loader, in C, would end this process."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1
+            raise RecipeError([Fault(shown, line, "", f"it is nested deeper than {DEEPEST} levels")])
+
+
+DEEPEST = 200
+# Each level of a block is further right than the one above, but for a list below its key.
+_INDENTED = re.compile(rf"^[ ?:-]{{{DEEPEST // 4}}}", re.MULTILINE)
 MOST_ALIASES = 100
 _ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*[A-Za-z0-9_-]+")

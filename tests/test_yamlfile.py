@@ -11,7 +11,7 @@ import yaml
 
 from factory import yamlfile
 from factory.errors import Fault, RecipeError, UsageError
-from factory.yamlfile import load, load_plain, parse
+from factory.yamlfile import foreign, load, load_plain, parse
 from factory.yamltree import Items, Mapping, Scalar, find, line_of, plain
 
 
@@ -189,3 +189,24 @@ def test_load_plain_gives_text_and_names_the_line_of_a_fault(tmp_path: Path) -> 
 def test_importing_it_does_not_import_yaml() -> None:
     # `factory --help` goes through here.
     assert "\nimport yaml" not in Path(yamlfile.__file__).read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 100_000 + "]" * 100_000,
+        "{a: " * 100_000 + "}" * 100_000,
+        "- " * 100_000 + "a",
+        "".join(" " * depth + "a:\n" for depth in range(1500)),
+    ],
+)
+def test_foreign_yaml_that_is_nested_absurdly_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="1 fault") as caught:  # the loader in C ends the whole process
+        foreign(text, "z.cfg")
+    assert "nested deeper than 200 levels" in caught.value.faults[0].message
+
+
+def test_foreign_yaml_with_many_brackets_is_read() -> None:
+    assert foreign("a: [" + "[x], " * 500 + "]", "z.cfg") == {"a": [["x"]] * 500}
+    assert foreign("a: '" + "[" * 500 + "'", "z.cfg") == {"a": "[" * 500}
+    assert foreign(f"a: |\n{' ' * 300}x\n", "z.cfg") == {"a": "x\n"}

@@ -208,6 +208,7 @@ SETTINGS = [
     defect("CI12", "debian", replace("/etc/cloud/cloud.cfg", "users", "gone"), related=["CI10", "SH02"]),
     defect("CI12", "rhel", write(f"{D}/m.cfg", "cloud_init_modules: [growpart, resizefs]\n"), related=["SH02"]),
     defect("CI12", "debian", write(f"{D}/broken.cfg", "a: [b\n"), related=["SH02"]),
+    defect("CI12", "debian", write(f"{D}/deep.cfg", "a: " + "[" * 100_000), related=["SH02"]),
     benign("CI12", "debian", write(f"{D}/broken.cfg.orig", "a: [b\n")),
     defect("CI13", "debian", write(f"{D}/p.cfg", "password: hunter2hunter2\n")),
     defect("CI13", "rhel", write(f"{D}/p.cfg", "chpasswd:\n  list: |\n    root:hunter2\n")),
