@@ -176,3 +176,10 @@ def test_accounts_with_shadow_and_homes(tmp_path: Path) -> None:
     assert accounts.kind(found.groups[1].password) == "usable"
     assert {"/data/bob", "/home/ghost"} <= set(homes.read(Tree(tmp_path)).names)
     assert "$6$" not in repr(found), "a hash is a secret"
+
+
+def test_many_accounts_are_looked_up_by_name(tmp_path: Path) -> None:
+    lines = [f"u{number}:x:{number}:1::/:/bin/sh\n" for number in range(50)] + ["u7:x:0:0::/root:/bin/sh\n"]
+    known = accounts.read(Tree(plant(tmp_path, {"/etc/passwd": "".join(lines)})))
+    assert known.names is known.names  # made once: a hostile image has as many accounts as fit into a file
+    assert (known.named("u7") or known.all[0]).uid == 7 and known.named("u50") is None  # the first line counts

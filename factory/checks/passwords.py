@@ -1,6 +1,7 @@
 """Passwords: no account or group has one, none is open without, and no hash is kept behind a lock.
 
-Accounts that the recipe allows may have one, which is a warning: it is the same on every machine.
+Accounts that the recipe allows may have one, which is a warning: it is the same on every machine. A console that logs
+somebody in by itself is open without one, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching, text
-from factory.reading import accounts
+from factory.quoting import quoted
+from factory.reading import accounts, systemd
+
+_CONSOLES = ("getty@tty1.service", "serial-getty@ttyS0.service", "console-getty.service")
+_INITTAB = "/etc/inittab"
+_BY_ITSELF = re.compile(r"\s(?:--autologin[= ]\s*|-a\s+)([\w.-]+)")
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -40,6 +46,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     for path, _ in matching(looked.image, "/etc/userdb/*.user*"):
         if re.search(r'"hashedPassword"\s*:\s*\[\s*"[$]', text(looked.image, path) or ""):
             yield Problem(path, f"{path}: a password in a user record", fix=f"rm -f {shlex.quote(path)}")
+    yield from _consoles(looked)
     pointing = [account.name for account in known.all if account.password_place == accounts.SHADOW]
     if pointing and not looked.image.exists(accounts.SHADOW):
         yield Problem(
@@ -53,3 +60,19 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             f"{accounts.PASSWD} has no account",
             fix="apt-get install --reinstall base-passwd, or make the image again",
         )
+
+
+def _consoles(looked: Looked) -> Iterator[Problem]:
+    """Consoles on which a login needs nothing: whoever sees one, in a cloud's web page too, is logged in."""
+    units = looked.know(systemd.read)
+    for name in _CONSOLES if units.present else ():
+        unit = units.unit(name)
+        for setting in unit.get("Service", "ExecStart") if unit else ():
+            if found := _BY_ITSELF.search(setting.value):
+                told = f"{setting.path}:{setting.line}: {name} logs {found[1]} in without a password"
+                fix = f"rm -f {quoted(setting.path)}" if ".service.d/" in setting.path else None
+                yield Problem(setting.path, told, fix=fix or f"Take --autologin out of {quoted(setting.path)}")
+    for number, line in enumerate((text(looked.image, _INITTAB) or "").splitlines(), 1):
+        if not line.lstrip().startswith("#") and (found := _BY_ITSELF.search(line)):
+            told = f"{_INITTAB}:{number}: a console logs {found[1]} in without a password"
+            yield Problem(_INITTAB, told, fix=f"Take --autologin out of {_INITTAB}")

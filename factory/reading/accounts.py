@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from factory.leftovers import text
@@ -71,14 +72,18 @@ class Accounts:
     groups: tuple[Group, ...]
     first_human: int = 1000
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """The names of all accounts."""
         return frozenset(account.name for account in self.all)
 
     def named(self, name: str) -> Account | None:
         """The account of that name; the first, as the system takes it."""
-        return next((account for account in self.all if account.name == name), None)
+        return self._first.get(name)
+
+    @cached_property
+    def _first(self) -> dict[str, Account]:
+        return {account.name: account for account in reversed(self.all)}
 
     def human(self, account: Account) -> bool:
         """Whether an account is of a person, by its number."""

@@ -15,6 +15,9 @@ LOCKED = append("/etc/shadow", "eve:!:19700:0:99999:7:::\n")
 STAR = append("/etc/shadow", "eve:*:19700:0:99999:7:::\n")
 SUDO = "/etc/sudoers.d/90-cloud-init-users"
 
+GETTY = write("/usr/lib/systemd/system/getty@.service", "[Service]\nExecStart=-/sbin/agetty --noclear %I\n")
+DROP_IN = "/etc/systemd/system/getty@tty1.service.d"
+START = "[Service]\nExecStart=\nExecStart="
 PASSWORDS = [
     defect("GEN-G31", "debian", replace("/etc/shadow", "root:*:", f"root:{HASH}:")),
     defect("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root::")),
@@ -29,6 +32,11 @@ PASSWORDS = [
         write("/etc/userdb/eve.user-privileged", f'{{"privileged":{{"hashedPassword":["{HASH}"]}}}}'),
     ),
     defect("GEN-G31", "suse", remove("/etc/shadow")),
+    defect("GEN-G31", "debian", GETTY, write(f"{DROP_IN}/a.conf", f"{START}-/sbin/agetty --autologin root %I\n")),
+    defect("GEN-G31", "alpine", append("/etc/inittab", "tty1::respawn:/sbin/agetty -a root 38400 tty1 linux\n")),
+    benign("GEN-G31", "debian", GETTY, write(f"{DROP_IN}/a.conf", f"{START}-/sbin/agetty -o '-p -- \\\\u' --noclear %I\n")),
+    benign("GEN-G31", "debian", write(f"{DROP_IN}/b.conf.off", f"{START}-/sbin/agetty --autologin root %I\n")),
+    benign("GEN-G31", "alpine", append("/etc/inittab", "#tty1::respawn:/sbin/agetty -a root 38400 tty1 linux\n")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root:!:")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "mail:*:", "mail:!*:")),
     benign("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", "root:!!:")),
