@@ -34,7 +34,7 @@ PASSWORDS = [
     defect("GEN-G31", "suse", remove("/etc/shadow")),
     defect("GEN-G31", "debian", GETTY, write(f"{DROP_IN}/a.conf", f"{START}-/sbin/agetty --autologin root %I\n")),
     defect("GEN-G31", "alpine", append("/etc/inittab", "tty1::respawn:/sbin/agetty -a root 38400 tty1 linux\n")),
-    benign("GEN-G31", "debian", GETTY, write(f"{DROP_IN}/a.conf", f"{START}-/sbin/agetty -o '-p -- \\\\u' --noclear %I\n")),
+    benign("GEN-G31", "debian", GETTY, write(f"{DROP_IN}/a.conf", f"{START}-/sbin/agetty -o '-p -- u' --noclear %I\n")),
     benign("GEN-G31", "debian", write(f"{DROP_IN}/b.conf.off", f"{START}-/sbin/agetty --autologin root %I\n")),
     benign("GEN-G31", "alpine", append("/etc/inittab", "#tty1::respawn:/sbin/agetty -a root 38400 tty1 linux\n")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root:!:")),
