@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from factory import checks, targets
-from factory.checks import Looked, Problem, partition_table, run, without_line
+from factory.checks import Looked, Problem, partition_table, root_last, run, without_line
+from factory.partitions import Partition
 from factory.quoting import quoted
 from factory.reading import netplan, network
 from tests.guest_tree import Content, Tree, plant
@@ -123,6 +124,23 @@ def test_each_fault_of_a_partition_table_has_its_own_fix(fault: str, table: str,
     (problem,) = (found for found in partition_table.check(looked, rule) if isinstance(found, Problem))
     assert problem.fix is not None and word in problem.fix
     assert ("sgdisk -e" in problem.fix) == (word == "sgdisk -e")
+
+
+@pytest.mark.parametrize(
+    ("table", "number", "words"),
+    [
+        ("gpt", 5, "sgdisk -d 5 DISK"),
+        ("mbr", 2, "sfdisk --delete DISK 2"),
+        ("mbr", 5, "sfdisk --delete DISK 5, and the extended"),
+    ],
+)
+def test_a_partition_behind_the_root_goes_as_its_table_wants(table: str, number: int, words: str) -> None:
+    parts = (Partition(1, 1 << 20, 1 << 20, "", "", ""), Partition(number, 2 << 20, 1 << 20, "", "", ""))
+    disk = SimpleNamespace(table=table, partitions=lambda: parts, mounts=lambda: {"/": 1})
+    rule = next(rule for rule in targets.rules(targets.load("mgc")) if rule.id == "GEN-F10")
+    looked = cast(Looked, SimpleNamespace(disk=disk, image=disk))
+    (problem,) = (found for found in root_last.check(looked, rule) if isinstance(found, Problem))
+    assert problem.fix is not None and words in problem.fix
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m'b\u202e", "\udcff\udcfe1", "\n\\n\t'é\x7f0"])
