@@ -296,14 +296,7 @@ ANY_CARD = [
     ),
     benign("NET01", "rhel", OFF, alone=True),
     # netplan starts networkd by itself, which nothing else does.
-    benign(
-        "NET01",
-        "debian",
-        remove("/etc/systemd/system/multi-user.target.wants/networking.service"),
-        write("/usr/lib/systemd/system/systemd-networkd.service", "[Service]\nExecStart=/bin/true\n"),
-        write("/usr/lib/systemd/system-generators/netplan", "#!/bin/sh\n", 0o755),
-        alone=True,
-    ),
+    benign("NET01", "debian", *NETPLAN_ALONE, alone=True),
     benign("NET01", "suse", OFF),
     benign("NET01", "alpine", OFF),
 ]
