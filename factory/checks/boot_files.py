@@ -1,16 +1,28 @@
-"""Boot entries: there is one, and the kernel and initramfs that each loads are where its boot loader looks."""
+"""Boot entries: there is one, and the kernel and initramfs that each loads are where its boot loader looks.
+
+Unified kernel images, which hold kernel, initramfs and command line in one program of UEFI, are not read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import UNSEEN, Looked, Note, Problem, Rule
 from factory.reading import boot_entries
+
+SEPARATE = (
+    "Make an entry with kernel and initramfs as files of their own beside it, in the guest: layout=bls in "
+    "/etc/kernel/install.conf, then kernel-install add VERSION /lib/modules/VERSION/vmlinuz"
+)
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     found = looked.know(boot_entries.read)
     if not found.entries:
+        for path in _unified(looked):
+            told = f"{UNSEEN}: {path} is a unified kernel image, and nothing else boots Linux here"
+            yield Problem("image", told, fix=SEPARATE)
+            return
         read = f" in {', '.join(found.files)}" if found.files else ""
         yield Problem("image", f"no boot entry for Linux was found{read}")
         return
@@ -31,3 +43,9 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     yield Note(
         f"{len(found.entries)} boot entries; the default is {default.path}:{default.line}: {default.kernel.path}"
     )
+
+
+def _unified(looked: Looked) -> Iterator[str]:
+    for part in looked.disk.partitions():
+        if part.filesystem and part.filesystem.kind == "vfat" and part.number not in looked.disk.unreadable_partitions:
+            yield from looked.disk.glob("/EFI/Linux/*.efi", partition=part.number)
