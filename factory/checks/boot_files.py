@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import UNSEEN, Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule
 from factory.reading import boot_entries
 
 SEPARATE = (
@@ -20,7 +20,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     found = looked.know(boot_entries.read)
     if not found.entries:
         for path in _unified(looked):
-            told = f"{UNSEEN}: {path} is a unified kernel image, and nothing else boots Linux here"
+            told = f"no boot entry for Linux but {path}, a unified kernel image, which is not read here"
             yield Problem("image", told, fix=SEPARATE)
             return
         read = f" in {', '.join(found.files)}" if found.files else ""
