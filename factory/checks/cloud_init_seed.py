@@ -26,8 +26,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if part.filesystem and part.filesystem.label.lower() in LABELS:
             told = f"partition {part.number} has the label {part.filesystem.label} of a seed"
             yield Problem(
-                "image", told, fix="Make the image without that partition; on a raw copy of a disk with GPT: "
-                f"sgdisk -d {part.number} DISK, with MBR: sfdisk --delete DISK {part.number}"
+                "image",
+                told,
+                fix="Make the image without that partition; on a raw copy of a disk with GPT: "
+                f"sgdisk -d {part.number} DISK, with MBR: sfdisk --delete DISK {part.number}",
             )
     sources = settings.get("datasource")
     for name, source in sources.items() if isinstance(sources, dict) else ():

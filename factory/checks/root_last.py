@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 
-AGAIN = "Make the image again with the root as the last partition; one behind it that nobody needs can go, on a raw copy: "
+AGAIN = "Make the image again with the root as the last partition; one behind it that nobody needs can go, on a copy: "
 
 
 def _deleted(table: str, number: int) -> str:

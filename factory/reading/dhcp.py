@@ -76,7 +76,9 @@ def shadow(image: Image, services: Services, interfaces: Iterable[Interface], na
             found.append((form.format(each.path.rpartition("/")[2], name[1] if name else ""), each))
     for name in names:
         own = f"{prefix}{name}{_NETWORK}"
-        first = next((each for file, each in sorted(found, key=itemgetter(0)) if file < own and each.covers(name)), None)
+        first = next(
+            (each for file, each in sorted(found, key=itemgetter(0)) if file < own and each.covers(name)), None
+        )
         if first and not first.dhcp and not first.static:
             return first
     return None

@@ -187,8 +187,13 @@ GROWTH = [
     defect("GEN-G17", "debian", write(f"{D}/g.cfg", "resize_rootfs: false\n"), related=["BT13"]),
     defect("GEN-G17", "debian", write("/etc/growroot-disabled", ""), related=["BT13"]),
     defect("GEN-G17", "debian", on_lvm, related=["BT13"]),
-    benign("GEN-G17", "debian", on_lvm, write("/usr/local/sbin/grow", "#!/bin/sh\nlvextend -r -l +100%FREE vg/root\n"),
-           alone=True),
+    benign(
+        "GEN-G17",
+        "debian",
+        on_lvm,
+        write("/usr/local/sbin/grow", "#!/bin/sh\nlvextend -r -l +100%FREE vg/root\n"),
+        alone=True,
+    ),
     benign("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart:\n  mode: auto\nresize_rootfs: noblock\n")),
     benign("GEN-G17", "rhel", remove("/usr/bin/growpart"), write("/usr/lib/repart.d/50-root.conf", "[Partition]\n")),
 ]

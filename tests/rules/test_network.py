@@ -261,7 +261,9 @@ ANY_CARD = [
     defect("NET01", "rhel", link("/etc/systemd/system/NetworkManager.service", "/dev/null")),
     defect("NET01", "debian", write("/etc/netplan/60-mine.yaml", "network: [\n")),
     # networkd takes the first file that matches, and those of netplan are called 10-netplan-ens3.network.
-    defect("NET01", "debian", *NETPLAN_ALONE, write(f"{NETWORKD}/05.network", "[Match]\nName=*\n[Link]\nUnmanaged=1\n")),
+    defect(
+        "NET01", "debian", *NETPLAN_ALONE, write(f"{NETWORKD}/05.network", "[Match]\nName=*\n[Link]\nUnmanaged=1\n")
+    ),
     defect("NET01", "debian", *NETPLAN_ALONE, device("      dhcp4: false\n", "any")),
     benign(
         "NET01",

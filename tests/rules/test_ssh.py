@@ -78,8 +78,16 @@ LOGINS = [
     defect("GEN-G19", "debian", append(MAIN, "AllowUsers root debian@10.0.0.5\n")),
     defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=127.0.0.1:22\n")),
     defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=2222\n")),
-    benign("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=0.0.0.0:22\n"
-           "ListenStream=[::]:22\nListenStream=/run/ssh.sock\n"), alone=True),
+    benign(
+        "GEN-G19",
+        "debian",
+        *SOCKET,
+        write(
+            f"{SYSTEM}/ssh.socket.d/x.conf",
+            f"{ANEW}ListenStream=0.0.0.0:22\nListenStream=[::]:22\nListenStream=/run/ssh.sock\n",
+        ),
+        alone=True,
+    ),
     benign("GEN-G19", "debian", append(MAIN, "Port 22\nPort 2222\nMatch Group sftp\n  ForceCommand internal-sftp\n")),
     benign("GEN-G19", "rhel", append(MAIN, "AllowUsers rocky@* eve@10.0.0.5\n")),
     defect("GEN-G19", "rhel", write(f"{DROP_INS}/05-x.conf", "PubkeyAcceptedAlgorithms ssh-dss\n")),
