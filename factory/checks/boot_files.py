@@ -20,8 +20,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     found = looked.know(boot_entries.read)
     if not found.entries:
         for path in _unified(looked):
-            told = f"no boot entry for Linux but {path}, a unified kernel image, which is not read here"
-            yield Problem("image", told, fix=SEPARATE)
+            seen = f"no boot entry for Linux but {path}, a unified kernel image, which is not read here"
+            yield Problem("image", seen, fix=SEPARATE)
             return
         read = f" in {', '.join(found.files)}" if found.files else ""
         yield Problem("image", f"no boot entry for Linux was found{read}")

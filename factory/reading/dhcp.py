@@ -72,8 +72,8 @@ def shadow(image: Image, services: Services, interfaces: Iterable[Interface], na
     found = []
     for each in interfaces:
         if form := files.get(each.system):
-            name = re.search(r":\d+: [\"']?([\w.-]+)", each.place)
-            found.append((form.format(each.path.rpartition("/")[2], name[1] if name else ""), each))
+            key = re.search(r":\d+: [\"']?([\w.-]+)", each.place)
+            found.append((form.format(each.path.rpartition("/")[2], key[1] if key else ""), each))
     for name in names:
         own = f"{prefix}{name}{_NETWORK}"
         first = next(
