@@ -132,6 +132,16 @@ def test_a_refusal_after_a_request_that_arrived_gives_nothing_up(scene: Scene) -
     assert len(scene.cloud.images) == 1
 
 
+def test_a_pause_before_a_request_is_sent_again_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.publish.mgc_api.LONGEST_RETRY_AFTER", 0.05)
+    busy = Fault(429, b'{"message": "quota of requests"}', headers={"Retry-After": "120"})
+    scene.cloud.fail("POST", busy)
+    assert scene.bring().status == "active"
+    said = scene.shown.getvalue()
+    assert "looking in" in said and said.index("looking in") < said.index("is sent again")
+    assert "quota of requests" in said
+
+
 @pytest.mark.parametrize(
     "told", [{"vcpu": "1", "ram": "1", "disk": "4"}, {"vcpu": 1, "ram": 1, "disk": 4, "gpu": 0}, {"disk": 4}, {}]
 )

@@ -238,10 +238,14 @@ class MagaluImport:
             uncertain = True
             if number == mgc_api.TRIES - 1:
                 break
-            time.sleep(mgc_api.pause_before(number, error))
+            pause = mgc_api.pause_before(number, error)
+            self.console.say(
+                f"The import of {self.name}: looking in {pause:.0f} s whether it was begun. {error.message}"
+            )
+            time.sleep(pause)
             if image := self._arrived():
                 return image
-            self.console.warn(f"The request for {self.name} is sent again: {error.message}")
+            self.console.warn(f"The request for {self.name} is sent again: the cloud has no such image")
         raise error
 
     def _arrived(self, *, patiently: bool = False) -> str:

@@ -192,7 +192,7 @@ def _less_common(refusal: Refusal, doing: str, said: str, host: str, bucket: str
         )
     if refusal.status == 403 or code in ("AccessDenied", "AllAccessDisabled", "403"):
         return PublishError(
-            f"{host} does not allow {doing} in the bucket {bucket}",
+            f"{host} does not allow {doing} (bucket {bucket})",
             cause=said,
             hint="Give the key the right to list, read, write and delete objects and uploads in the bucket",
             code="publish.denied",
