@@ -92,6 +92,20 @@ def test_a_secret_given_wrongly_is_not_repeated(factory: Factory) -> None:
     assert "correct-horse" not in factory("plan", "nginx", "--set", "correct-horse-battery").stderr
 
 
+def test_a_value_comes_from_a_file(factory: Factory, tmp_path: Path) -> None:
+    file = write(
+        tmp_path, HEAD + "variables: {word: {}, token: {secret: true}}\nprovision: [{shell: 'echo $word $token'}]\n"
+    )
+    (tmp_path / "word").write_text("a@b=c\n")
+    (tmp_path / "token").write_text("correct-horse")
+    given = ("--set", f"word@{tmp_path / 'word'}", "--set", f"token@{tmp_path / 'token'}", "--json")
+    from_files = json.loads(factory("plan", file, *given).stdout)
+    assert from_files == json.loads(factory("plan", file, "--set", "word=a@b=c", "--set", "token=x", "--json").stdout)
+    for wrong in (tmp_path / "nope", tmp_path, Path("/dev/zero")):
+        done = factory("plan", file, "--set", f"word@{wrong}")
+        assert (done.returncode, done.stdout) == (2, "") and "[usage.set]" in done.stderr, done.stderr
+
+
 def test_ten_faults_are_ten_lines(factory: Factory, tmp_path: Path) -> None:
     faults = (
         "disk: 1\nmachine: {cpus: no, memory: 1}\nupgrade: perhaps\nnonsense: 1\ntargets: [x y]\n"

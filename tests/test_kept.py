@@ -211,6 +211,17 @@ def test_retry_calls_the_build_as_it_was_called_and_writes_no_secret_down(
     (second,) = ledger.entries(tmp_path / "state")
     assert second.build_id != entry.build_id and second.again == entry.again
 
+    (tmp_path / "geheim").write_text("s3cret\n")
+    by_file = f"token@{os.path.relpath(tmp_path / 'geheim', command_line.TOP)}"
+    assert run("build", recipe, *words, "--set", by_file, before=before).stdout == first.stdout
+    third = ledger.entries(tmp_path / "state")[-1]
+    assert third.again[-1].startswith("token@/")
+    assert Path(third.again[-1].partition("@")[2]).samefile(tmp_path / "geheim")
+    assert "s3cret" not in third.text().decode()
+    assert run("retry", third.build_id, before=before).stdout == again.stdout, (
+        "what is in a file need not be given again"
+    )
+
 
 @pytest.mark.parametrize(
     ("terminal", "ci", "expected"), [(True, "", "on-failure"), (True, "1", "never"), (False, "", "never")]

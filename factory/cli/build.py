@@ -24,6 +24,7 @@ from factory.cli.options import (
     Set,
     Target,
     keep_of,
+    lasting,
     libvirt,
     seconds_of,
     settings_of,
@@ -181,7 +182,7 @@ def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, 
                 words += [option, str(getattr(each, "value", each))]
     for setting in values:
         if setting.partition("=")[0] not in plan.recipe.secret_names:
-            words += ["--set", setting]
+            words += ["--set", lasting(setting)]
     return tuple(words)
 
 

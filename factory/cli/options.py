@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Annotated
 import typer
 
 from factory.errors import UsageError
+from factory.quoting import quote
+
+FROM_FILE = re.compile(r"([^=@]+)@(.+)", re.DOTALL)  # a value of --set that is in a file
+LONGEST = 64 << 10  # characters of such a file
 
 
 class LogFormat(StrEnum):
@@ -63,7 +68,10 @@ Recipes = Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Names (
 Target = Annotated[
     list[str], typer.Option("--target", "-t", metavar="T", help="The cloud, in place of the recipe's targets.")
 ]
-Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A value for a variable of the recipe.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="NAME=VALUE", help="A value for a variable; NAME@FILE takes it from a file."),
+]
 Accel = Annotated[Accelerator | None, typer.Option("--accel", help="kvm refuses to fall back to tcg.")]
 Connect = Annotated[str, typer.Option("--connect", metavar="URI", help="libvirt; default qemu:///embed, no daemon.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Take bases from the cache only.")]
@@ -111,9 +119,12 @@ def seconds_of(text: str, option: str) -> int:
 
 
 def settings_of(values: list[str]) -> dict[str, str]:
-    """NAME=VALUE of each ``--set`` as a dictionary."""
+    """NAME=VALUE, or NAME@FILE, of each ``--set`` as a dictionary."""
     found = {}
     for value in values:
+        if match := FROM_FILE.fullmatch(value):
+            found[match[1]] = _content(match[1], Path(match[2]))
+            continue
         name, separator, text = value.partition("=")
         if not separator or not name:
             raise UsageError(
@@ -121,3 +132,31 @@ def settings_of(values: list[str]) -> dict[str, str]:
             )  # the value may be a secret: not shown
         found[name] = text
     return found
+
+
+def lasting(value: str) -> str:
+    """*value* of a ``--set`` as it can be given again in any folder."""
+    match = FROM_FILE.fullmatch(value)
+    return f"{match[1]}@{Path(match[2]).absolute()}" if match else value
+
+
+def _content(name: str, file: Path) -> str:
+    """What *file* holds, without its last line break."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(LONGEST + 1).decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the file of --set {quote(name)} cannot be read",
+            cause=getattr(error, "strerror", None) or "It is no UTF-8 text",
+            hint=f"Check the path {quote(str(file), 200)}",
+            code="usage.set",
+        ) from None
+    if len(text) > LONGEST or "\0" in text:
+        raise UsageError(
+            f"the file of --set {quote(name)} holds no value",
+            cause="It is longer than 64 KiB, or has a zero byte in it",
+            hint="Name a file with the value and nothing else",
+            code="usage.set",
+        )
+    return text.removesuffix("\n").removesuffix("\r")
