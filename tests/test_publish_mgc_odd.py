@@ -142,6 +142,17 @@ def test_a_pause_before_a_request_is_sent_again_is_told(scene: Scene, monkeypatc
     assert "quota of requests" in said
 
 
+def test_a_url_that_grew_too_old_in_the_meantime_is_not_sent_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PAUSE", "LONGEST_PAUSE"):
+        monkeypatch.setattr(f"factory.publish.mgc_api.{name}", 3.0)
+    scene.cloud.fail("POST", Fault(503))
+    assert failing(scene, url=scene.url(43202)).code == "publish.url-life"
+    assert scene.cloud.count("POST") == 1
+    assert scene.record().unfinished
+
+
 @pytest.mark.parametrize(
     "told", [{"vcpu": "1", "ram": "1", "disk": "4"}, {"vcpu": 1, "ram": 1, "disk": 4, "gpu": 0}, {"disk": 4}, {}]
 )

@@ -151,6 +151,7 @@ class MagaluImport:
             before = publications.find(self.place.url, self.name, self.artefact.sha256)
             found = self._wanted.look()  # another run may have been quicker
             if found is None:
+                self._check_url(url)  # others may have been waited for
                 record = Publication(
                     target=self.transport.target,
                     api=self.place.url,
@@ -245,6 +246,7 @@ class MagaluImport:
             time.sleep(pause)
             if image := self._arrived():
                 return image
+            self._check_url(url)
             self.console.warn(f"The request for {self.name} is sent again: the cloud has no such image")
         raise error
 
