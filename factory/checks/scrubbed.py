@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _RECORDS = re.compile(r"/var/log/(?:lastlog|faillog|tallylog)")
 _EMPTY_COPY = "an empty copy of an older log"
+EMPTIED = (
+    "In the guest, with the device and the UUID that blkid shows of it: swapoff DEVICE && blkdiscard -z DEVICE && "
+    "mkswap -U UUID DEVICE"
+)
 _GONE = "is no directory"  # systemd makes /tmp and /var/tmp anew
 
 
@@ -41,6 +45,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             # These two have to stay; whose mode or owner is wrong is mended by setting them.
             stays = left.path in ("/tmp", "/var/tmp")  # noqa: S108 - of the guest
             fix = f"chown 0:0 {quoted(left.path)} && chmod 1777 {quoted(left.path)}" if stays else None
+            fix = fix if left.path.startswith("/") else EMPTIED
             yield Problem(left.path, f"{left.path}: {left.evidence}", warn, fix)
     yield Note(f"nothing that {', '.join(operations)} would remove")
 

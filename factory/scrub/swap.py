@@ -14,6 +14,7 @@ from factory.leftovers import Leftover, text
 
 if TYPE_CHECKING:
     from factory.inspection import Image
+    from factory.partitions import Partition
     from factory.scrub import Facts
 
 SUMMARY = "The build's memory in swap space"
@@ -21,6 +22,7 @@ ORDER = 20  # before cloud-init's lines in fstab go
 
 _USUAL = ("/swapfile", "/swap.img", "/swap/swapfile")
 _HEADER = 4096  # bytes: a page; the rest is pages that were swapped out
+_PIECE = 8 << 20  # bytes of a partition at a time
 _SIGNATURES = {
     b"SWAPSPACE2": "",
     b"SWAP-SPACE": "",
@@ -62,7 +64,11 @@ def apply(_: Facts) -> str:
 
 
 def verify(image: Image, _: Facts) -> Iterator[Leftover]:
-    """Swap files; the canaries are searched for in swap partitions too, which no file system holds."""
+    """Swap partitions and swap files that hold more than their header."""
+    for part in image.partitions():
+        is_swap = part.filesystem is not None and part.filesystem.kind == "swap" and part.type != "lvm"
+        if is_swap and any(_behind_header(image, part)):
+            yield Leftover(f"partition {part.number}", "holds pages of the build's memory")
     named = []
     for line in (text(image, "/etc/fstab") or "").splitlines():
         words = line.split()
@@ -83,3 +89,9 @@ def verify(image: Image, _: Facts) -> Iterator[Leftover]:
                 yield Leftover(path, "holds pages of the build's memory")
                 break
             offset += len(piece)
+
+
+def _behind_header(image: Image, part: Partition) -> Iterator[bytes]:
+    end = part.start + part.size
+    for offset in range(part.start + _HEADER, end, _PIECE):
+        yield image.peek(offset, min(_PIECE, end - offset)).strip(b"\0")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest_tree import Content
+from tests.images import ESP_START, ROOT_START
 from tests.rule_images import (
     Case,
     Change,
@@ -68,6 +69,13 @@ def owned(path: str, uid: int) -> Change:
         debugfs(disk, f'set_inode_field "{path}" uid {uid}')
 
     return on_disk(change)
+
+
+def swap_partition(disk: Path, last: bytes) -> None:
+    """Swap in place of the EFI system partition, with *last* as its end."""
+    with disk.open("r+b") as file:
+        file.seek(ESP_START)
+        file.write((bytes(4086) + b"SWAPSPACE2").ljust(ROOT_START - ESP_START - len(last), b"\0") + last)
 
 
 CASES = [
@@ -139,6 +147,8 @@ CASES = [
     benign("DL17", "debian", write("/opt/tool/run", "x"), write("/srv/www/a", "x"), owned("/srv/www", 1)),
     # BT05: swap
     defect("BT05", "debian", write("/swapfile", bytes(4086) + b"SWAPSPACE2" + b"key" * 3000, 0o600)),
+    defect("BT05", "debian", on_disk(lambda disk: swap_partition(disk, b"key"))),
+    benign("BT05", "debian", on_disk(lambda disk: swap_partition(disk, b"\0")), alone=True),
     benign("BT05", "debian", write("/swapfile", bytes(4086) + b"SWAPSPACE2" + bytes(9000), 0o600)),
     # BT19: memory
     defect("BT19", "debian", replace(GRUB, " ro ", " ro crashkernel=512M ")),

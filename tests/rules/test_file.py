@@ -147,7 +147,7 @@ def fat_behind(path: Path) -> None:
 
 def swap_early(path: Path) -> None:
     """Swap in place of the EFI system partition, which a machine with BIOS does without."""
-    put(ESP_START, bytes(4086) + b"SWAPSPACE2")(path)
+    put(ESP_START, (bytes(4086) + b"SWAPSPACE2").ljust(6 * MIB, b"\0"))(path)
 
 
 def lvm_early(path: Path) -> None:
