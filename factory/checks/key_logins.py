@@ -31,7 +31,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         "AuthenticationMethods": lambda line: not _key_suffices(line.words),
         "ForceCommand": lambda line: line.value != "none",
         "PubkeyAcceptedAlgorithms": lambda line: not _usual_keys(line.words),
+        # Without that file, sshd takes no key at all.
+        "RevokedKeys": lambda line: line.value not in ("none", "") and not looked.image.exists(line.words[0]),
+        "MaxSessions": lambda line: line.value == "0",
     }
+    if name == "root":
+        wrong["PermitRootLogin"] = lambda line: line.value in ("no", "forced-commands-only")
     for keyword, is_wrong in wrong.items():
         yield from _decided(ssh, keyword, name, groups, is_wrong)
     yield from _listed(ssh, name, groups)

@@ -76,6 +76,11 @@ LOGINS = [
     defect("GEN-G19", "debian", append(MAIN, "ForceCommand /bin/false\n")),
     defect("GEN-G19", "debian", append(MAIN, "Match Group debian,x\n  ForceCommand /bin/false\n")),
     defect("GEN-G19", "debian", append(MAIN, "AllowUsers root debian@10.0.0.5\n")),
+    defect("GEN-G19", "rhel", append(MAIN, "RevokedKeys /etc/ssh/revoked_keys\n")),
+    benign("GEN-G19", "rhel", append(MAIN, "RevokedKeys /etc/ssh/revoked\n"), write("/etc/ssh/revoked", "")),
+    defect("GEN-G19", "alpine", append(MAIN, "MaxSessions 0\n")),
+    defect("GEN-G19", "debian", replace(CLOUD, "name: debian", "name: root"), append(MAIN, "PermitRootLogin no\n")),
+    benign("GEN-G19", "debian", append(MAIN, "PermitRootLogin no\n")),
     defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=127.0.0.1:22\n")),
     defect("GEN-G19", "debian", *SOCKET, write(f"{SYSTEM}/ssh.socket.d/x.conf", f"{ANEW}ListenStream=2222\n")),
     benign(
