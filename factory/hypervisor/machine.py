@@ -191,9 +191,12 @@ class Machine:
         attempts = _Attempts(ready)
         try:
             while not attempts.succeeded(0.3):
-                if not self.alive and attempts.succeed_at_last():
-                    break  # a guest may say that it is ready and power itself off between two looks
-                self._raise_if_dead(what, waiting=True)
+                try:
+                    self._raise_if_dead(what, waiting=True)
+                except MachineError:
+                    if not self.alive and attempts.succeed_at_last():
+                        break  # it was ready, and powered itself off before the next look
+                    raise
                 self._raise_if_late(what, start + limit, limit, quiet_allowed)
         finally:
             attempts.stop()
