@@ -28,6 +28,8 @@ values = st.recursive(
 @example(["a=b=c"])
 @example(["=secret"])
 @example(["\ud800=x"])
+@example(["0@="])
+@example(["a@b=secret"])
 def test_any_setting_is_taken_or_refused_without_its_value(given_words: list[str]) -> None:
     try:
         found = settings_of(given_words)

@@ -77,8 +77,13 @@ def _unread() -> bool:
     poll.register(1, 0)
     if not poll.poll(0):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left must not fail again at the end of the process
+    _drop_output()
     return True
+
+
+def _drop_output() -> None:
+    """What standard output still holds must not fail again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _show(error: FactoryError) -> int:
@@ -99,6 +104,10 @@ def _usage(error: Exception) -> int:
             )
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         try:
             with touching(Path("standard output or another file"), "Writing"):
                 raise error

@@ -14,7 +14,7 @@ import typer
 from factory.errors import UsageError
 from factory.quoting import quote
 
-FROM_FILE = re.compile(r"([^=@]+)@(.+)", re.DOTALL)  # a value of --set that is in a file
+FROM_FILE = re.compile(r"([^=@]+)@([^=]+)")  # a value of --set that is in a file
 LONGEST = 64 << 10  # characters of such a file
 
 
