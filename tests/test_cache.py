@@ -5,9 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
-import sys
-import textwrap
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from factory import cache, copying
-from factory.cache import Cache, lock, private_folder
-from factory.console import Console
+from factory.cache import Cache, private_folder
 from factory.errors import HostError, UsageError
-from factory.locking import holder
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # sha256 of "hello"
 
@@ -341,131 +336,3 @@ def test_a_link_to_a_folder_of_ones_own_is_followed(tmp_path: Path) -> None:
     (tmp_path / "big disk").mkdir(mode=0o700)
     (tmp_path / "cache").symlink_to(tmp_path / "big disk")
     assert Cache(tmp_path / "cache").root == tmp_path / "big disk"
-
-
-# -- locks -----------------------------------------------------------------------------------------------------------
-
-
-class Told(Console):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
-HOLD = """
-    import sys, time
-    from pathlib import Path
-    from factory.cache import lock
-    from factory.console import Console
-    with lock(Path(sys.argv[1]), what="the base x", console=Console.quiet()):
-        print("held", flush=True)
-        time.sleep(float(sys.argv[2]))
-"""
-
-
-def hold(path: Path, seconds: float) -> subprocess.Popen[str]:
-    """Another process that holds the lock *path* for some seconds."""
-    argv = [sys.executable, "-c", textwrap.dedent(HOLD), str(path), str(seconds)]
-    other = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-    assert other.stdout
-    assert other.stdout.readline() == "held\n"
-    return other
-
-
-def test_whoever_waits_is_told_for_whom(tmp_path: Path) -> None:
-    console = Told()
-    with hold(tmp_path / "l", 1) as other, lock(tmp_path / "l", what="the base x", console=console):
-        assert other.wait(5) == 0
-    assert len(console.lines) == 1
-    assert "the base x" in console.lines[0]
-    assert f"process {other.pid} (since " in console.lines[0]
-
-
-def test_a_free_lock_says_nothing_and_leaves_no_name(tmp_path: Path) -> None:
-    console = Told()
-    for _ in range(2):
-        with lock(tmp_path / "locks" / "l", what="x", console=console):
-            assert f"process {os.getpid()}" in holder(tmp_path / "locks" / "l")
-    assert console.lines == []
-    assert holder(tmp_path / "locks" / "l") == "another process"
-
-
-def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
-    with hold(tmp_path / "l", 60) as other:
-        other.kill()
-        other.wait(5)
-        console = Told()
-        with lock(tmp_path / "l", what="x", console=console, timeout=5):
-            pass
-        assert console.lines == []
-
-
-def test_waiting_ends_with_who_holds_it(tmp_path: Path) -> None:
-    with hold(tmp_path / "l", 60) as other:
-        with (
-            pytest.raises(HostError, match="still in use") as caught,
-            lock(tmp_path / "l", what="x", console=Console.quiet(), timeout=0.3),
-        ):
-            pass
-        other.kill()
-    assert str(other.pid) in caught.value.cause
-
-
-def test_the_lock_is_released_when_the_block_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), lock(tmp_path / "l", what="x", console=Console.quiet()):
-        raise RuntimeError
-    with (tmp_path / "l").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_a_folder_where_no_lock_can_be(tmp_path: Path) -> None:
-    (tmp_path / "l").mkdir()
-    with pytest.raises(HostError, match="cannot be taken"), lock(tmp_path / "l", what="x", console=Console.quiet()):
-        pass
-
-
-# -- copies ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_copy_keeps_the_holes(tmp_path: Path) -> None:
-    source, copy = tmp_path / "source", tmp_path / "copy"
-    with source.open("wb") as file:
-        file.write(b"head" * 1000)
-        file.seek(64 << 20)
-        file.write(os.urandom(3 << 20))
-        file.truncate(128 << 20)
-    told: list[tuple[int, int]] = []
-    copying.clone_file(source, copy, report=lambda done, total: told.append((done, total)))
-    assert copying.file_digest(copy) == copying.file_digest(source)
-    assert copy.stat().st_size == 128 << 20
-    assert copy.stat().st_blocks * 512 <= source.stat().st_blocks * 512 + (1 << 20)
-    assert told[-1] == (128 << 20, 128 << 20)
-
-
-def test_a_copy_never_replaces_a_file(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "b").write_text("b")
-    with pytest.raises(FileExistsError):
-        copying.clone_file(tmp_path / "a", tmp_path / "b")
-
-
-def test_a_copy_without_help_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(95, "not supported")
-
-    monkeypatch.setattr("fcntl.ioctl", refuse)
-    monkeypatch.setattr("os.copy_file_range", refuse)
-    (tmp_path / "a").write_bytes(os.urandom(3_000_001))
-    copying.clone_file(tmp_path / "a", tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_an_empty_file_is_copied(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    copying.clone_file(tmp_path / "a", tmp_path / "b")
-    assert (tmp_path / "b").read_bytes() == b""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from factory.console import Console
 from factory.errors import FactoryError
 from factory.publish import Artefact, StoredObject
-from tests.faulty_way import FaultyWay, faulty_way, xml
+from tests.faulty_way import FaultyWay, xml
 from tests.object_store import BUCKET, MIB, SECRET, ObjectStore, artefact, lead_to, opened, running
 
 pytestmark = pytest.mark.real
@@ -35,26 +34,6 @@ with console.stage("upload") as stage, opened(console, patience=60).begin(made, 
     going.commit()
 print("done")
 """
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
-
-
-@pytest.fixture
-def store(seaweed: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    seaweed.empty()
-    lead_to(seaweed, monkeypatch)
-    return seaweed
-
-
-@pytest.fixture
-def way(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyWay]:
-    with faulty_way(store) as found:
-        monkeypatch.setenv("FACTORY_S3_ENDPOINT", found.endpoint)
-        yield found
 
 
 def upload(made: Artefact, *, patience: float = 60) -> StoredObject:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,32 +17,12 @@ from factory.errors import PublishError
 from factory.publish import Artefact, Pending, StoredObject
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import Bucket
-from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
-from tests.object_store import ObjectStore, artefact, lead_to, opened, running
+from tests.faulty_way import Fault, FaultyWay, xml
+from tests.object_store import ObjectStore, artefact, opened
 from tests.test_publish_faults import is_part
 
 pytestmark = pytest.mark.real
 PAGE = b"<html><head><title>Welcome</title></head><body><p>Log in first</p></body></html>"
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
-
-
-@pytest.fixture
-def store(seaweed: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    seaweed.empty()
-    lead_to(seaweed, monkeypatch)
-    return seaweed
-
-
-@pytest.fixture
-def way(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyWay]:
-    with faulty_way(store) as found:
-        monkeypatch.setenv("FACTORY_S3_ENDPOINT", found.endpoint)
-        yield found
 
 
 def publish(made: Artefact, shown: io.StringIO | None = None) -> StoredObject:

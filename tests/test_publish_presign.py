@@ -6,7 +6,6 @@ import json
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,19 +22,6 @@ from tests.object_store import BUCKET, KEY_ID, SECRET, ObjectStore, artefact, le
 
 pytestmark = pytest.mark.real
 SIZE = 100_000
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
-
-
-@pytest.fixture
-def store(seaweed: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    seaweed.empty()
-    lead_to(seaweed, monkeypatch)
-    return seaweed
 
 
 def uploaded(folder: Path) -> tuple[Artefact, StoredObject]:

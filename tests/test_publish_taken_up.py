@@ -13,16 +13,10 @@ import pytest
 from factory.manifest import read_manifest
 from tests import command_line
 from tests.faulty_way import Fault, faulty_way, xml
-from tests.object_store import ObjectStore, running
+from tests.object_store import ObjectStore
 from tests.test_publish_verb import Site, no_secret, open_site
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,19 +19,6 @@ from factory.publish.upload import PartsUpload
 from tests.object_store import BUCKET, MIB, ObjectStore, artefact, lead_to, opened, running
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
-
-
-@pytest.fixture
-def store(seaweed: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    seaweed.empty()
-    lead_to(seaweed, monkeypatch)
-    return seaweed
 
 
 def upload(made: Artefact) -> StoredObject:

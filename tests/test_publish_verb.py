@@ -22,7 +22,7 @@ from factory.publish import mgc_api, mgc_images
 from tests import command_line, rule_images
 from tests.command_line import Done
 from tests.magalu_cloud import KEY, Cloud, Fault
-from tests.object_store import ObjectStore, lead_to, running
+from tests.object_store import ObjectStore, lead_to
 from tests.test_manifest import facts
 
 pytestmark = pytest.mark.real
@@ -49,12 +49,6 @@ class Site:
 
     def untouched(self) -> bool:
         return not self.store.keys() and not self.store.pending() and not self.cloud.requests
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
 
 
 @pytest.fixture(scope="module")

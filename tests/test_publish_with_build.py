@@ -21,21 +21,15 @@ from factory.publish import Artefact, Unpublished, artefacts, mgc_api, mgc_image
 from factory.publish.importer import Wishes
 from factory.publish.with_build import Publication
 from tests.command_line import Done, inside, own_places, program
-from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
+from tests.faulty_way import Fault, FaultyWay, xml
 from tests.magalu_cloud import KEY, Cloud
 from tests.magalu_cloud import Fault as Fallen
-from tests.object_store import MIB, ObjectStore, artefact, lead_to, running
+from tests.object_store import MIB, ObjectStore, artefact, lead_to
 from tests.test_manifest import facts
 from tests.test_publish_faults import hold_back_after
 from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with running(tmp_path_factory.mktemp("seaweedfs")) as store:
-        yield store
 
 
 @pytest.fixture
@@ -44,13 +38,6 @@ def store(seaweed: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     seaweed.empty()
     lead_to(seaweed, monkeypatch)
     return seaweed
-
-
-@pytest.fixture
-def way(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyWay]:
-    with faulty_way(store) as found:
-        monkeypatch.setenv("FACTORY_S3_ENDPOINT", found.endpoint)
-        yield found
 
 
 def publication(console: Console, *targets: str) -> Publication:
