@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory import checks, disk, inspection, settings, targets
+from factory import checks, disk, files, inspection, settings, targets
 from factory.archive import Archive, look_inside
 from factory.errors import CommandFailed
-from factory.files import temporary_folder
 from factory.findings import Finding
 from factory.image_file import ImageFile, look
 
 READ_DIRECTLY = ("raw", "qcow2")
 ARCHIVES = ("tar", "gzip")
+READ_WHOLE = 1 << 40  # bytes; the digest of a larger file takes hours, and it costs nothing to make a sparse one
+ALWAYS_READ = 64 << 30  # bytes; about a minute
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Known:
     allow_users: tuple[str, ...] = ()
     required_disk: int = 0
     firmware: str = ""
-    sha256: str = ""
+    sha256: str | None = ""  # of the file; empty when nobody computed it, None when it is not read whole
 
 
 def check(path: Path, wanted: Sequence[targets.Target], known: Known = Known()) -> list[Finding]:
@@ -72,10 +73,21 @@ def look_at(image: Opened, wanted: Sequence[targets.Target], known: Known = Know
     return list(findings)
 
 
+def digest(path: Path, wanted: Sequence[targets.Target], stage: disk.Progress | None = None) -> str | None:
+    """The sha256 of the image file *path*; None when it is larger than a file is read for that.
+
+    That is 1 TiB, or less when no target of *wanted* takes a file of its size. Raises HostError when it is unreadable.
+    """
+    most = max(min(target.limits.file_size or READ_WHOLE, READ_WHOLE) for target in wanted)
+    with files.touching(path, "Reading an image"):
+        size = path.stat().st_size
+    return None if size > max(most, ALWAYS_READ) else disk.sha256(path, stage)
+
+
 @contextmanager
 def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
     """The image file *path*, opened; of archives only those of the kinds *containers* are unpacked."""
-    with temporary_folder(settings.state_dir(), "check") as folder:
+    with files.temporary_folder(settings.state_dir(), "check") as folder:
         file, archive = look(path), None
         if file.format in ARCHIVES:
             archive = look_inside(path)

@@ -67,14 +67,31 @@ def _copy_block(origin: int, copy: int, position: int, count: int) -> None:
 
 
 def file_digest(path: Path, algorithm: str = "sha256", *, report: Report | None = None) -> str:
-    """The hex digest of the file *path* by *algorithm* (a name of hashlib). Raises OSError."""
+    """The hex digest of the file *path* by *algorithm* (a name of hashlib); its holes are not read. Raises OSError."""
     digest = hashlib.new(algorithm)
-    done = 0
-    with path.open("rb") as file:
+    zeros = bytes(BLOCK)
+    with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        while block := file.read(BLOCK):
+        done = data = 0  # data: where the next byte that may not be zero is
+        while done < size:
+            if data < done:
+                data = _data(file.fileno(), done, size)
+            if done < data:
+                block = memoryview(zeros)[: data - done]
+            elif not (block := memoryview(os.pread(file.fileno(), BLOCK, done))):
+                break  # the file became shorter
             digest.update(block)
             done += len(block)
             if report:
                 report(done, size)
     return digest.hexdigest()
+
+
+def _data(descriptor: int, place: int, size: int) -> int:
+    """Where the data at or behind *place* begins; *size* when only a hole is left."""
+    try:
+        return os.lseek(descriptor, place, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return size

@@ -85,7 +85,7 @@ class Findings(Model):
 
     schema_: Literal[1] = Field(1, alias="schema")
     image: str
-    sha256: Digest
+    sha256: Digest | None = Field(description="of the file; null when it is so large that it was not read whole")
     target: str
     findings: tuple[Finding, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,29 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # -- how it ends
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("target", ["mgc", "generic"])
+def test_a_sparse_file_of_terabytes_is_answered_soon(factory: Factory, tmp_path: Path, target: str) -> None:
+    """Its sha256 would take the better part of an hour."""
+    image, size = tmp_path / "huge.raw", 4 << 40
+    with image.open("wb") as file:
+        try:
+            file.truncate(size)
+        except OSError:
+            pytest.skip("the file system has no such files")
+    subprocess.run(["sgdisk", "-n", "1:2048:0", image], check=True, capture_output=True)
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  huge.raw\n")
+    done = factory("check", image, "-t", target, "--format", "json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["sha256"]) == (5, None)
+    failed = {each["rule"]: each["evidence"] for each in document["findings"] if each["status"] == "fail"}
+    assert any("not read for its digest" in evidence for evidence in failed.values())
+    if target == "mgc":
+        assert f"the file has {size} bytes" in failed["MGC-F02"]
+    jsonschema.validate(document, schemas.schema("findings"))
+    assert "hashes" not in json.loads(factory("check", image, "--format", "sarif").stdout)["runs"][0]["artifacts"][0]
 
 
 @pytest.mark.real

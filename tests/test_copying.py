@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,32 @@ def test_a_copy_keeps_the_holes(tmp_path: Path) -> None:
     assert copy.stat().st_size == 128 << 20
     assert copy.stat().st_blocks * 512 <= source.stat().st_blocks * 512 + (1 << 20)
     assert told[-1] == (128 << 20, 128 << 20)
+
+
+@pytest.mark.parametrize("hole", [0, 1, 4096, (3 << 20) + 17])
+def test_a_digest_is_of_all_bytes_though_holes_are_not_read(
+    tmp_path: Path, hole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        for _ in range(3):
+            file.write(os.urandom((1 << 20) + 5))
+            file.seek(hole, os.SEEK_CUR)
+        file.truncate(file.tell())
+    told: list[int] = []
+    assert copying.file_digest(path, report=lambda done, _: told.append(done)) == sha256(path.read_bytes()).hexdigest()
+    assert told[-1] == path.stat().st_size
+    os.truncate(path, 1 << 30)
+    read: list[int] = []
+    pread = os.pread
+
+    def counted(file: int, count: int, place: int) -> bytes:
+        read.append(count)
+        return pread(file, count, place)
+
+    monkeypatch.setattr("os.pread", counted)
+    copying.file_digest(path)
+    assert sum(read) < 100 << 20
 
 
 def test_a_copy_never_replaces_a_file(tmp_path: Path) -> None:

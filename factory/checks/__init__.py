@@ -95,7 +95,8 @@ class Looked:
     *file* is what the image file itself tells (of the disk in an *archive*, when it came in one), *target* the cloud,
     *allow_users* the accounts that may be there beside the distribution's own, *required_disk* what disk (bytes) an
     instance is required to have, 0 when nobody says; *firmware* the one that will be asked for (bios or uefi), empty
-    when nobody says; *sha256* of the file when it is known.
+    when nobody says; *sha256* of the file, empty when it is not known, None when a file of that size is not
+    read whole.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Looked:
         allow_users: Sequence[str] = (),
         required_disk: int = 0,
         firmware: str = "",
-        sha256: str = "",
+        sha256: str | None = "",
         known: dict[object, object] | None = None,
     ) -> None:
         """*unseen* says why *opened* is None. *known* is shared between targets of the same image."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from factory import disk
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
+from factory.inspection import Unreadable
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -15,6 +16,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     recorded = {**_sums(path), **_manifest(path)}
     if not recorded:
         raise NotApplicable("no SHA256SUMS and no manifest.json beside the file name it")
+    if looked.sha256 is None:
+        raise Unreadable(f"the file has {path.stat().st_size} bytes, and one of that size is not read for its digest")
     found = looked.sha256 or disk.sha256(path)
     for source, digest in recorded.items():
         if digest != found:

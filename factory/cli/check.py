@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from factory.targets import Rule, Target
 
 
+SHOWN = 4 << 30  # bytes; what is larger is seen to be read
+
+
 class Format(StrEnum):
     """How findings are written; the members of factory/report."""
 
@@ -108,10 +111,10 @@ def _checked(
     path: Path, wanted: list[Target], ignored: dict[str, str], allow_users: list[str]
 ) -> tuple[Findings, FactoryError | None]:
     """The findings on the file *path*; of what this host lacks both the finding and the error."""
-    from factory import checking, checks, disk, libraries
+    from factory import checking, checks, libraries
     from factory.findings import Findings
 
-    digest = disk.sha256(path)
+    digest = _digest(path, wanted)
     failure: FactoryError | None = None
     try:
         known = checking.Known(allow_users=tuple(allow_users), sha256=digest)
@@ -127,6 +130,20 @@ def _checked(
         "findings": tuple(findings),
     }
     return Findings.model_validate(document), failure
+
+
+def _digest(path: Path, wanted: list[Target]) -> str | None:
+    """The sha256 of the file *path*; on a terminal a long one shows how far it is."""
+    from factory import checking
+    from factory.console import Console
+
+    long = sys.stderr.isatty() and path.stat().st_size > SHOWN
+    console = Console.create() if long else Console.quiet()
+    try:
+        with console.stage("sha256") as stage:
+            return checking.digest(path, wanted, stage)
+    finally:
+        console.close()
 
 
 def _file(image: Path | None) -> Path:

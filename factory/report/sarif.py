@@ -32,9 +32,10 @@ def write(report: Report) -> str:
             for rule in report.rules.values()
         ],
     }
+    artifact = {"location": {"uri": quote(document.image)}}
     run = {
         "tool": {"driver": driver},
-        "artifacts": [{"location": {"uri": quote(document.image)}, "hashes": {"sha-256": document.sha256}}],
+        "artifacts": [{**artifact, **({"hashes": {"sha-256": document.sha256}} if document.sha256 else {})}],
         "properties": {"target": document.target},
         "results": [_result(document.image, finding) for finding in document.findings],
     }
