@@ -67,7 +67,7 @@ def test_an_image_that_is_not_seen_at_once_is_waited_for(store: ObjectStore, way
 def test_an_image_that_is_not_seen_for_long_is_not_removed(
     store: ObjectStore, way: FaultyWay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factory.publish.upload.SETTLING", 0.2)
+    monkeypatch.setattr("factory.publish.arrived.SETTLING", 0.2)
     way.fault = unseen(store, 1000)
     made = artefact(tmp_path)
     error = failed(made, "publish.upload-unseen")

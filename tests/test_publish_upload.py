@@ -160,7 +160,7 @@ def test_an_image_that_changed_after_it_was_read_and_checked_is_not_published(
 def test_a_store_whose_etag_says_nothing_is_read_back_and_damage_is_found(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factory.publish.upload.whole_etag", lambda digests: "something else")
+    monkeypatch.setattr("factory.publish.arrived.whole_etag", lambda digests: "something else")
     made = artefact(tmp_path)
     assert upload(made).verified == "read back"
     wrong = replace(artefact(tmp_path, seed=5), sha256="0" * 64)

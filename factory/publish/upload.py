@@ -7,7 +7,6 @@ try sends only the rest; an interrupt, or an image that is refused after all, le
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import time
@@ -15,12 +14,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeGuard
+from typing import TYPE_CHECKING, Self
 
 from factory.errors import FactoryError, PublishError
 from factory.files import touching
-from factory.publish import Artefact, Head, StoredObject
-from factory.publish.parts import Part, Section, Stopped, cut, md5, part_size, whole_etag
+from factory.publish import Artefact, StoredObject
+from factory.publish.arrived import Arrived
+from factory.publish.parts import Part, Section, Stopped, cut, md5, part_size
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import WORKERS, Bucket
 
@@ -32,7 +32,6 @@ REPORT_SECONDS = 0.2  # between two reports of progress
 ABORTS = 3
 ABORT_PATIENCE = 20.0  # seconds that an abort is tried
 TRIES = 2  # of an upload whose parts the store dropped
-SETTLING = 30.0  # seconds in which a store may still show what was there before
 
 
 class PartsUpload:
@@ -56,6 +55,7 @@ class PartsUpload:
         self._note = note
         self._bucket, self._artefact, self._key, self._metadata = bucket, artefact, key, dict(metadata)
         self._stage, self._console = stage, console
+        self._arrived = Arrived(bucket, artefact, key, stage)
         with touching(artefact.image, "Opening the image"):
             self._file = os.open(artefact.image, os.O_RDONLY | os.O_CLOEXEC) if file is None else os.dup(file)
         self._seen = os.fstat(self._file)
@@ -185,7 +185,9 @@ class PartsUpload:
             self.wait()
             if self._completed() or self._there_already():
                 self._stage.progress(self._artefact.size, self._artefact.size)
-                stored = self._verified()
+                with self._asking("verifying the image"):
+                    digests = [self._digests[number] for number in sorted(self._digests)]
+                    stored = self._arrived.verified(digests, len(self._parts))
                 self._forget()
                 self._close()
                 return stored
@@ -231,66 +233,7 @@ class PartsUpload:
 
     def _there_already(self) -> bool:
         with self._asking("looking for the image"):
-            head = self._shown() if self._unsure else self._bucket.head(self._key)
-        return self._ours(head) and "sha256" in head.metadata
-
-    def _shown(self) -> Head | None:
-        """What the store has at our key, once that is ours; some stores show for a while what was there before."""
-        end, pause = time.monotonic() + SETTLING, 0.5
-        while True:
-            head = self._bucket.head(self._key)
-            if self._ours(head) or time.monotonic() + pause > end:
-                return head
-            self._stage.note("waiting until the store shows the image")
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
-
-    def _ours(self, head: Head | None) -> TypeGuard[Head]:
-        """Whether *head* can be our image; some store keeps no metadata."""
-        sha256 = self._artefact.sha256
-        return head is not None and head.size == self._artefact.size and head.metadata.get("sha256", sha256) == sha256
-
-    def _verified(self) -> StoredObject:
-        """The object as the store has it, compared with ours: its ETag if that is made of MD5s, else all its bytes."""
-        with self._asking("verifying the image"):
-            head = self._shown()
-            if head is None:
-                raise self._unseen()
-            digests = [self._digests[number] for number in sorted(self._digests)]
-            how = ""
-            if self._ours(head):
-                if len(digests) == len(self._parts) and head.etag == whole_etag(digests):
-                    how = "etag"
-                elif self._read_back() == self._artefact.sha256:
-                    how = "read back"
-            if not how:
-                self._bucket.delete(self._key)
-        if not how:
-            raise PublishError(
-                f"what {self._bucket.host} stored is not what was sent",
-                cause=f"Size or checksum of {self._key} differ; it was removed again",
-                hint="Publish again; if it happens again, the store or the way to it damages data",
-                code="publish.upload-mismatch",
-            )
-        bucket, artefact = self._bucket, self._artefact
-        return StoredObject(
-            bucket.endpoint, bucket.region, bucket.name, self._key, artefact.size, artefact.sha256, verified=how
-        )
-
-    def _unseen(self) -> PublishError:
-        return PublishError(
-            f"{self._bucket.host} has taken the whole image, and does not show it",
-            cause=f"Nothing was at {self._key} for {SETTLING:.0f} s",
-            hint="Run the same command again in a while: what has arrived is not sent again",
-            code="publish.upload-unseen",
-        )
-
-    def _read_back(self) -> str:
-        self._stage.note("its ETag says nothing of its bytes: reading it back")
-        digest = hashlib.sha256()
-        for block in self._bucket.blocks(self._key):
-            digest.update(block)
-        return digest.hexdigest()
+            return self._arrived.there(soon=self._unsure)
 
     def _require_unchanged(self) -> None:
         now = os.fstat(self._file)
