@@ -21,9 +21,10 @@ Anything else that escapes is a defect of the factory and shows its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class FactoryError(Exception):
@@ -53,6 +54,10 @@ class FactoryError(Exception):
         told = [sentence(part) for part in (self.message, self.cause, self.hint) if part]
         return " ".join([*told, *self.command.split("\n")]).strip()
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """How it is pickled, for another process: made anew without ``__init__``, which may take what is gone."""
+        return _made_again, (type(self), self.args), vars(self)
+
     @property
     def remedy(self) -> str:
         """The hint with its command, as one line: for a place that has no line of its own for the command."""
@@ -68,6 +73,10 @@ class FactoryError(Exception):
             "hint": self.hint,
             "command": self.command,
         }
+
+
+def _made_again(kind: type[FactoryError], args: tuple[Any, ...]) -> FactoryError:
+    return kind.__new__(kind, *args)
 
 
 def sentence(text: str) -> str:
