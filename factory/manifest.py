@@ -156,6 +156,14 @@ class PublicationEntry(Model):
     moment: Moment
 
 
+class ChecksEntry(Model):
+    """What the recipe lets the checks pass, so that a publication to another target lets the same pass."""
+
+    ignore: dict[str, str] = Field(default_factory=dict, description="rules that may be broken, each with the reason")
+    allow_users: tuple[str, ...] = Field((), description="accounts beside the distribution's own")
+    required_disk: NonNegativeInt = Field(0, description="bytes of disk that an instance has at least; 0: not told")
+
+
 class Manifest(Model):
     """``manifest.json``: how an image came to be."""
 
@@ -179,6 +187,7 @@ class Manifest(Model):
     requirements: dict[str, NonNegativeInt] = Field(
         default_factory=dict, description="the least a machine needs: vcpus, and memory and disk in bytes"
     )
+    checks: ChecksEntry | None = Field(None, description="what the recipe lets the checks pass; null: not told")
     findings: Summary = Field(default_factory=lambda: Summary.model_validate({}))
     boots: tuple[BootEntry, ...] = ()
     boot_test: Literal["full", "quick", "none"] = Field("none", description="how much was booted")

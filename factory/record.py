@@ -99,6 +99,11 @@ class Record:
                 },
                 "targets": tuple(target.name for target in plan.targets),
                 "requirements": dict(recipe.requirements),
+                "checks": {
+                    "ignore": recipe.checks.ignore,
+                    "allow_users": tuple(recipe.checks.allow_users),
+                    "required_disk": recipe.requirements.disk or recipe.disk,
+                },
                 "findings": Summary.of(self.findings),
                 "boots": tuple(self.boots),
                 "boot_test": self.boot_test if self.boots else "none",

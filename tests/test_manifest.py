@@ -253,10 +253,28 @@ def test_a_file_that_is_no_manifest_is_named_with_the_reason(tmp_path: Path, con
 
 @pytest.mark.real
 def test_a_clock_that_was_set_back_while_it_was_built_costs_no_build(tmp_path: Path) -> None:
-    recipe_files.write(tmp_path, recipe_files.HEAD)
+    began = datetime.now(UTC) + timedelta(hours=3)
+    document = recorded(tmp_path, recipe_files.HEAD, began)
+    assert document.started == document.ended == began
+
+
+@pytest.mark.real
+def test_it_says_what_the_recipe_lets_the_checks_pass(tmp_path: Path) -> None:
+    checks = "checks:\n  ignore: {GEN-G28: a test key}\n  allow_users: [app]\n"
+    document = recorded(tmp_path, recipe_files.HEAD + checks, datetime.now(UTC))
+    assert document.checks is not None
+    assert (document.checks.ignore, document.checks.allow_users) == ({"GEN-G28": "a test key"}, ("app",))
+    assert document.checks.required_disk == 4 << 30  # the recipe's disk, as it requires no other
+    needing = recorded(tmp_path, recipe_files.HEAD + "requirements: {disk: 9GiB}\n", datetime.now(UTC))
+    assert needing.checks is not None
+    assert needing.checks.required_disk == 9 << 30
+
+
+def recorded(tmp_path: Path, recipe: str, began: datetime) -> Manifest:
+    """What is written of a build of *recipe*."""
+    recipe_files.write(tmp_path, recipe)
     image = tmp_path / "web-1.0.0.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "8M"], check=True)
-    began = datetime.now(UTC) + timedelta(hours=3)
     site = SimpleNamespace(
         plan=make_plan(str(tmp_path / "recipes/web.yaml")),
         base=SimpleNamespace(name="debian-12", kind="scratch", sha256="b" * 64, created=began, facts={}),
@@ -266,5 +284,4 @@ def test_a_clock_that_was_set_back_while_it_was_built_costs_no_build(tmp_path: P
     )
     customised = SimpleNamespace(uses=(), packages=())
     Record(cast(Any, site), cast(Any, customised), image, "a" * 64, [], (), "none", {}, began).write_manifest()
-    document = read_manifest(tmp_path)
-    assert document.started == document.ended == began
+    return read_manifest(tmp_path)
