@@ -95,7 +95,7 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
 
 def _build(plan: Plan, options: Options, publication: BuildPublication, console: Console) -> Built:
     reap_before_a_build()
-    preflight.check(plan, options.output)
+    preflight.check(plan, options.output, options.boot_test)
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
     for secret in plan.recipe.secrets:

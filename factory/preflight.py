@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from factory import disk, run, settings
 from factory.errors import HostError
@@ -25,7 +25,7 @@ OFFLINE_CLEANING = {"e2fsck": "e2fsprogs", "debugfs": "e2fsprogs", "dumpe2fs": "
 OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e2fsprogs"}
 
 
-def check(plan: Plan, output: Path) -> None:
+def check(plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"] = "full") -> None:
     """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second."""
     from factory import bases
 
@@ -34,6 +34,8 @@ def check(plan: Plan, output: Path) -> None:
     if have is None and plan.base.kind == "scratch":
         programs |= OF_A_SCRATCH_BASE
     _require_programs(programs)
+    if boot_tests != "none":
+        _require_firmware(have.facts.get("boot") if have else plan.base.boot, boot_tests)
     needs = {settings.state_dir(): work_space(plan), output.absolute() / plan.recipe.name: OUTPUT_SPACE}
     if have is None:
         needs[settings.cache_dir()] = BASE_SPACE
@@ -56,6 +58,16 @@ def _require_programs(programs: dict[str, str]) -> None:
             hint=f"Run 'make setup', or install the packages {packages}",
             code="host.tool-missing",
         )
+
+
+def _require_firmware(ways: Collection[str] | None, boot_tests: Literal["full", "quick"]) -> None:
+    """*ways* are those in which the base boots; nobody knows that yet of a file that was never looked at."""
+    from factory.boot_test import BootTest
+    from factory.boot_test.run import needs_uefi
+    from factory.hypervisor.hypervisor import ovmf
+
+    if ways and needs_uefi(BootTest(Path(), "", boot_tests, uefi="uefi" in ways, bios="bios" in ways)):
+        ovmf()
 
 
 def _missing(programs: dict[str, str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.errors import BuildError
+from factory.files import touching
 
 if TYPE_CHECKING:
     import pycdlib
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 def write_iso(path: Path, label: str, files: Mapping[str, str]) -> None:
     """Write *files* (path inside -> text) to an ISO at *path* with the volume *label*; its mode is 0600.
 
-    An older file is replaced in one step; a write that fails leaves nothing and raises BuildError. The same seed gives
-    the same bytes but for the time stamps, which pycdlib takes from the clock.
+    An older file is replaced in one step; a write that fails leaves nothing and raises HostError, or BuildError for
+    what no ISO can hold. The same seed gives the same bytes but for the time stamps, which pycdlib takes from the
+    clock.
     """
     import pycdlib
     from pycdlib.pycdlibexception import PyCdlibException
@@ -30,10 +32,11 @@ def write_iso(path: Path, label: str, files: Mapping[str, str]) -> None:
     try:
         iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=label)
         _fill(iso, files)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            iso.write_fp(stream)
-        os.replace(beside, path)
-    except (OSError, PyCdlibException) as error:
+        with touching(path, "Writing a seed"):
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+                iso.write_fp(stream)
+            os.replace(beside, path)
+    except PyCdlibException as error:
         raise BuildError(f"The seed {path} cannot be written", cause=str(error), code="seed.write") from error
     finally:
         beside.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import seed as seeds
-from factory.errors import BuildError, UsageError
+from factory.errors import HostError, UsageError
 
 LOGIN = seeds.new_keypair("login")
 HOST_KEY = seeds.new_keypair("host")
@@ -277,15 +277,15 @@ def test_an_older_iso_is_replaced_and_kept_when_writing_fails(tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("factory.seed_iso.os.replace", full)
-    with pytest.raises(BuildError, match="No space left") as caught:
+    with pytest.raises(HostError, match="No space left") as caught:
         seeds.write(build(), path)
-    assert caught.value.code == "seed.write"
+    assert caught.value.code == "host.disk-full"
     assert path.read_bytes() == written
     assert [entry.name for entry in tmp_path.iterdir()] == ["seed.iso"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="No such file"):
+    with pytest.raises(HostError, match="No such file"):
         seeds.write(build(), tmp_path / "absent" / "seed.iso")
 
 

@@ -17,12 +17,13 @@ from factory.boot_test import assertions
 from factory.boot_test.facts import Facts, gather
 from factory.boot_test.recipe_tests import run_tests
 from factory.checking import ignoring
-from factory.errors import FactoryError, MachineError
+from factory.errors import FactoryError, HostError, MachineError
+from factory.files import touching
 from factory.findings import Finding, failed
-from factory.guest import Guest
+from factory.guest import Guest, GuestRefused
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
 from factory.hypervisor.fresh import free_port, new_mac, new_uuid
-from factory.hypervisor.hypervisor import Hypervisor
+from factory.hypervisor.hypervisor import Hypervisor, ovmf
 from factory.hypervisor.machine import Machine
 from factory.login import log_in
 from factory.manifest import BootEntry
@@ -92,7 +93,7 @@ class Ran:
     seconds: float = 0.0
     login: float | None = None
     reboot: float | None = None
-    error: BaseException | None = None
+    error: BaseException | None = None  # what is no fault of the image
 
 
 def boots_of(test: BootTest) -> list[Boot]:
@@ -108,8 +109,15 @@ def boots_of(test: BootTest) -> list[Boot]:
     return boots
 
 
+def needs_uefi(test: BootTest) -> bool:
+    """Whether a boot of *test* is by UEFI."""
+    return any(boot.firmware == "uefi" for boot in boots_of(test))
+
+
 def run(test: BootTest, hypervisor: Hypervisor, work: Path, logs: Path, console: Console) -> Outcome:
-    """Run the boots of *test*; consoles go to *logs*. Raises only what is no fault of the image."""
+    """Run the boots of *test*; consoles go to *logs*. Raises what is no fault of the image: a HostError, as a rule."""
+    if needs_uefi(test):
+        ovmf()  # that it is missing is told before the first boot, not after it
     before = disk.sha256(test.image)
     with console.stage("boot test") as stage:
         stage.note(test.mode)
@@ -120,7 +128,7 @@ def run(test: BootTest, hypervisor: Hypervisor, work: Path, logs: Path, console:
         findings += assertions.compare([(r.boot.name, r.facts) for r in results if r.facts], test.known_identity)
         findings.append(assertions.unchanged(before, disk.sha256(test.image)))
         for result in results:
-            if result.error is not None and not isinstance(result.error, FactoryError):
+            if result.error is not None:
                 raise result.error
         bad = failed(findings)
         passed = len([finding for finding in findings if finding.status == "pass"])
@@ -150,15 +158,18 @@ def _run_boot(test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, lo
         stage.note(f"{boot.bus}, {boot.datasource}")
         try:
             _boot(test, boot, ran, hypervisor, work, logs)
-        except (FactoryError, OSError) as error:
+        except HostError as error:
             ran.error = error
+        except (FactoryError, OSError, GuestRefused) as error:
             ran.findings.append(assertions.did_not_boot(boot.name, error))
         except BaseException as error:  # noqa: BLE001 - of a thread: raised again by the one that waits
             ran.error = error
         bad = failed(ran.findings)
         ran.state = "failed" if bad or ran.error else "ok"
         ran.seconds = time.monotonic() - start - (ran.reboot or 0)
-        if bad:
+        if ran.error is not None:
+            stage.note("this host lacks something for it" if isinstance(ran.error, HostError) else "broken off")
+        elif bad:
             stage.note(f"{len(bad)} of {len(ran.findings)} failed: {', '.join(f.rule for f in bad[:4])}")
         else:
             stage.note(f"{boot.bus}, {boot.datasource}, login after {ran.login or 0:.0f} s")
@@ -166,9 +177,34 @@ def _run_boot(test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, lo
 
 
 def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Path, logs: Path) -> None:
-    identity = new_uuid()
     login = seed.new_keypair("boot-test")
-    mac = new_mac()
+    overlay, iso = work / f"test-{boot.name}.qcow2", work / f"test-{boot.name}.iso"
+    with contextlib.ExitStack() as running:
+        running.callback(iso.unlink, missing_ok=True)
+        running.callback(overlay.unlink, missing_ok=True)
+        # What the system refuses here is of this host's files; after it, of the connection to the guest.
+        with touching(work, "Starting a boot test"):
+            spec, given = _prepared(test, boot, login, overlay, iso, hypervisor, logs)
+            machine = running.enter_context(hypervisor.machine(spec))
+        guest = log_in(machine, test.default_user, login, None)
+        ran.login = machine.uptime
+        with guest:
+            ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
+            ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts))
+            if test.recipe:
+                ran.findings += run_tests(test.recipe, guest, machine, boot.name, hypervisor.accelerator.scale)
+        if boot.reboot:
+            start = time.monotonic()
+            ran.findings += _reboot(test, boot, machine, login, ran.facts, hypervisor)
+            ran.reboot = time.monotonic() - start
+        machine.refused = _refuses(test, ran.findings)
+
+
+def _prepared(
+    test: BootTest, boot: Boot, login: seed.KeyPair, overlay: Path, iso: Path, hypervisor: Hypervisor, logs: Path
+) -> tuple[MachineSpec, seed.Seed]:
+    """The machine of *boot* with its disks, and what its seed gives it. Raises HostError or OSError."""
+    identity, mac = new_uuid(), new_mac()
     given = seed.test_seed(
         hostname=f"boot-test-{secrets.token_hex(3)}",
         instance_id=identity,
@@ -176,9 +212,7 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
         datasource=boot.datasource,
         mac=mac,
     )
-    iso = work / f"test-{boot.name}.iso"
     seed.write(given, iso)
-    overlay = work / f"test-{boot.name}.qcow2"
     size = disk.info(test.image, "qcow2").virtual_size + boot.larger_by
     disk.create_overlay(hypervisor.enclosure.path(test.image), "qcow2", overlay, size)
     spec = MachineSpec(
@@ -196,23 +230,7 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
         nic_slot=boot.nic_slot,
         uefi=hypervisor.uefi(f"test-{boot.name}") if boot.firmware == "uefi" else None,
     )
-    try:
-        with hypervisor.machine(spec) as machine:
-            guest = log_in(machine, test.default_user, login, None)
-            ran.login = machine.uptime
-            with guest:
-                ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
-                ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts))
-                if test.recipe:
-                    ran.findings += run_tests(test.recipe, guest, machine, boot.name, hypervisor.accelerator.scale)
-            if boot.reboot:
-                start = time.monotonic()
-                ran.findings += _reboot(test, boot, machine, login, ran.facts, hypervisor)
-                ran.reboot = time.monotonic() - start
-            machine.refused = _refuses(test, ran.findings)
-    finally:
-        overlay.unlink(missing_ok=True)
-        iso.unlink(missing_ok=True)
+    return spec, given
 
 
 def _refuses(test: BootTest, findings: Sequence[Finding]) -> bool:

@@ -114,14 +114,20 @@ class Hypervisor:
         return self._uri == embedded.URI
 
     def uefi(self, name: str) -> UefiFirmware:
-        """OVMF with fresh variables for the machine *name*."""
-        for code, variables in OVMF:
-            if Path(code).exists() and Path(variables).exists():
-                own = self.work / f"{name}.nvram"
-                shutil.copyfile(variables, own)
-                return UefiFirmware(Path(code), own)
-        raise HostError(
-            "the UEFI firmware OVMF is not installed",
-            hint="Run 'make setup', or install the package ovmf",
-            code="host.no-ovmf",
-        )
+        """OVMF with fresh variables for the machine *name*. Raises HostError when this host has none."""
+        code, variables = ovmf()
+        own = self.work / f"{name}.nvram"
+        shutil.copyfile(variables, own)
+        return UefiFirmware(code, own)
+
+
+def ovmf() -> tuple[Path, Path]:
+    """The UEFI firmware of this host, and the variables that it starts from. Raises HostError when it has none."""
+    for code, variables in OVMF:
+        if Path(code).exists() and Path(variables).exists():
+            return Path(code), Path(variables)
+    raise HostError(
+        "the UEFI firmware OVMF is not installed",
+        hint="Run 'make setup', or install the package ovmf",
+        code="host.no-ovmf",
+    )
