@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory import checks, disk, files, inspection, settings, targets
+from factory import checks, disk, files, inspection, rule_names, settings, targets
 from factory.archive import Archive, look_inside
 from factory.errors import CommandFailed
 from factory.findings import Finding
@@ -121,15 +121,16 @@ def _view(file: ImageFile, folder: Path) -> inspection.Image:
 
 
 def ignoring(findings: Sequence[Finding], ignored: Mapping[str, str]) -> list[Finding]:
-    """*findings*, where a broken rule that is ignored is skipped, with the reason on record.
+    """*findings*, where a broken rule that is ignored, by any of its names, is skipped, with the reason on record.
 
     What could not be looked at stays: a reason to accept what is known is none to accept what is not.
     """
+    reasons = rule_names.ids(ignored)
     return [
         finding.model_copy(
-            update={"status": "skip", "evidence": f"ignored ({ignored[finding.rule]}): {finding.evidence}"}
+            update={"status": "skip", "evidence": f"ignored ({reasons[finding.rule]}): {finding.evidence}"}
         )
-        if finding.rule in ignored and finding.status in ("fail", "warn") and checks.UNSEEN not in finding.evidence
+        if finding.rule in reasons and finding.status in ("fail", "warn") and checks.UNSEEN not in finding.evidence
         else finding
         for finding in findings
     ]

@@ -302,6 +302,8 @@ def test_explain_says_all_of_a_rule(factory: Factory) -> None:
         assert word in done.stdout
     assert factory("check", "--explain", "BT14").stdout == done.stdout
     assert len(factory("check", "--explain", "all").stdout.splitlines()) > 20
+    both = factory("check", "--explain", "bt13").stdout  # a name that two rules cover
+    assert "GEN-F10: " in both and "GEN-G17: " in both
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,9 @@ FILES: dict[str, str | bytes] = {
 
 
 @pytest.fixture(autouse=True)
-def two_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clouds are known, whatever the factory knows today."""
-    folder = tmp_path / "targets"
-    folder.mkdir()
-    for name in ("mgc", "oci"):
-        (folder / f"{name}.yaml").touch()
-    monkeypatch.setattr(targets, "FOLDER", folder)
+    monkeypatch.setattr(targets, "names", lambda: ["mgc", "oci"])
 
 
 RIGHT = blocks("recipe_right.txt")

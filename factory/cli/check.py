@@ -157,20 +157,22 @@ def _file(image: Path | None) -> Path:
 
 
 def _ignored(words: list[str], rules: dict[str, Rule]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         name, _, reason = word.partition("=")
         if not reason.strip():
             raise UsageError(
                 f"--ignore {word} gives no reason", hint="Write --ignore RULE='why it is fine'", code="usage.ignore"
             )
-        found[_rule(name, rules)] = reason.strip()
+        found |= dict.fromkeys(_named(name, rules), reason.strip())
     return found
 
 
-def _rule(name: str, rules: dict[str, Rule]) -> str:
-    """The id of the rule *name*, which may be another name that a rule covers."""
-    names = {other: rule.id for rule in rules.values() for other in rule.covers} | {known: known for known in rules}
+def _named(name: str, rules: dict[str, Rule]) -> tuple[str, ...]:
+    """The ids of the rules that *name* means, which may be another name that they cover."""
+    from factory import rule_names
+
+    names = rule_names.of_rules(rules.values())
     if name.upper() not in names:
         near = difflib.get_close_matches(name.upper(), names, n=1)
         raise UsageError(
@@ -191,7 +193,7 @@ def _explanation(name: str, form: Format, rules: dict[str, Rule], wanted: list[T
     from factory import checks
 
     every = name.strip().lower() == "all"
-    asked = list(rules.values()) if every else [rules[_rule(name.strip(), rules)]]
+    asked = list(rules.values()) if every else [rules[each] for each in _named(name.strip(), rules)]
     if form is Format.json:
         listed = [each.model_dump(mode="json") | {"looks_at": checks.about(each.check)} for each in asked]
         document = {"schema": 1, "target": ",".join(each.name for each in wanted), "rules": listed}
@@ -205,7 +207,7 @@ def _explanation(name: str, form: Format, rules: dict[str, Rule], wanted: list[T
     if every:
         rows = [[each.id, each.severity, each.title] for each in asked]
         return table([["rule", "severity", "what holds when it is kept"], *rows]) + "\n"
-    return _explained(asked[0], wanted)
+    return "\n".join(_explained(each, wanted) for each in asked)
 
 
 def _explained(rule: Rule, wanted: list[Target]) -> str:

@@ -120,6 +120,22 @@ def targets_are_known(source: Source) -> Found:
             yield location, f"unknown target {quote(target)}", hint
 
 
+def ignored_rules_are_known(source: Source) -> Found:
+    """What is to be ignored is a rule of some cloud, or what a build finds beside rules."""
+    named = [(place, place[-1]) for place, _ in source.texts("checks", "ignore", ANY) if isinstance(place[-1], str)]
+    if not named:
+        return
+    from factory import rule_names  # with all rules it is needed here only
+
+    tests = find(source.root, ("test",))
+    known = rule_names.of_builds(len(tests.items) if isinstance(tests, Items) else 0)
+    for location, name in named:
+        if words.RULE.fits(name) and name.upper() not in known:
+            near = nearest(name, map(str.lower, known)).upper()
+            hint = f"did you mean {near}?" if near else "'factory check --explain all' lists the rules"
+            yield location, f"there is no rule {quote(name)}", hint
+
+
 def files_exist(source: Source) -> Found:
     """What a step names is there, can be read and stays inside the recipe's folder."""
     known: dict[tuple[str, bool], tuple[bool, list[FileFault]]] = {}
@@ -230,6 +246,7 @@ RULES: tuple[Callable[[Source], Found], ...] = (
     entries_have_one_kind,
     base_is_known,
     targets_are_known,
+    ignored_rules_are_known,
     files_exist,
     keys_are_the_promised_ones,
     settings_fit,
