@@ -59,17 +59,8 @@ def test_a_store_that_fails_after_the_import_is_told_the_rest_by_the_next_run(
 
 
 def test_resume_brings_an_interrupted_publication_to_its_end(site: Site) -> None:
-    site.cloud.statuses = ["importing"] * 10_000
-    process = subprocess.Popen(
-        command_line.program("publish", site.build), cwd=command_line.TOP, stdout=-1, stderr=-1, text=True
-    )
-    end = time.monotonic() + 60
-    while not site.cloud.count("GET") and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(2)
-    process.communicate(timeout=30)
+    image = site.cloud.images[interrupted(site)]
     assert names(site) == {"nginx-1.10.qcow2"}
-    (image,) = site.cloud.images.values()
     image.statuses = ["active"]
     done = site.factory("publish", "--resume", image.id)
     assert (done.returncode, done.stdout) == (0, f"{image.id}\n"), done.stderr
@@ -101,3 +92,47 @@ def test_a_url_that_is_asked_for_is_made_of_an_image_that_was_there_too(site: Si
     gone = site.factory("publish", site.build, "--if-exists", "skip", "--print-url")
     assert gone.returncode == 6
     assert "[publish.not-uploaded]" in gone.stderr
+
+
+def interrupted(site: Site) -> str:
+    """The id of an import that a run began and was interrupted in."""
+    site.cloud.statuses = ["importing"] * 10_000
+    process = subprocess.Popen(
+        command_line.program("publish", site.build), cwd=command_line.TOP, stdout=-1, stderr=-1, text=True
+    )
+    end = time.monotonic() + 60
+    while not site.cloud.count("GET") and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(2)
+    process.communicate(timeout=30)
+    (image,) = site.cloud.images.values()
+    return image.id
+
+
+@pytest.mark.parametrize("status", ["invalid_image", "importing_error", "deleted"])
+def test_resume_without_waiting_tells_of_an_import_that_failed(site: Site, status: str) -> None:
+    image = interrupted(site)
+    site.cloud.images[image].statuses = [status]
+    done = site.factory("publish", "--resume", image, "--no-wait")
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    assert "[publish.import-failed]" in done.stderr
+    assert names(site) == {"nginx-1.10.qcow2"}
+    assert read_manifest(site.build).publication is None
+
+
+def test_resume_without_waiting_tells_the_store_of_an_active_image_only(site: Site) -> None:
+    image = interrupted(site)
+    going = site.factory("publish", "--resume", image, "--no-wait")
+    assert (going.returncode, going.stdout) == (0, f"{image}\n"), going.stderr
+    assert f"'factory publish --resume {image}' waits for it" in going.stderr
+    assert names(site) == {"nginx-1.10.qcow2"}
+    entry = read_manifest(site.build).publication
+    assert entry is not None
+    assert entry.status == "importing"
+    site.cloud.images[image].statuses = ["active"]
+    ended = site.factory("publish", "--resume", image, "--no-wait")
+    assert (ended.returncode, ended.stdout) == (0, f"{image}\n"), ended.stderr
+    assert names(site) == EVERYTHING
+    entry = read_manifest(site.build).publication
+    assert entry is not None
+    assert entry.status == "active"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from factory.console import Console
     from factory.publish.transport import Transport
 
+GOES_ON = "The import goes on in the cloud; 'factory publish --resume {}' waits for it"
+
 
 def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: Console) -> MagaluImport:
     """The import of *artefact*, with every field looked at. Sends nothing. Raises UsageError."""
@@ -59,7 +61,7 @@ def look_ahead(store: str) -> None:
 
 
 def resume(image: str, wishes: Wishes, console: Console) -> Brought:
-    """Wait for the image with this id, whoever asked for it. Raises UsageError and PublishError."""
+    """Wait for the image with this id, or look at it once, whoever asked for it. Raises UsageError and PublishError."""
     mgc_images.checked_id(image)
     where, record = place(), publications.by_id(image)
     if record is not None and record.api != where.url:
@@ -70,7 +72,9 @@ def resume(image: str, wishes: Wishes, console: Console) -> Brought:
             code="usage.setting",
         )
     images = Images(where, api_key(), console)
-    found = _wait(images, image, wishes, record, console) if wishes.wait else images.show(image)
+    found = _wait(images, image, wishes, record, console)
+    if found.status != ACTIVE:
+        console.say(GOES_ON.format(image))
     return Brought("mgc", found.name or (record.name if record else ""), image, found.status, "adopted", where.url)
 
 
@@ -264,7 +268,7 @@ class MagaluImport:
 
     def _waited(self, image: str, record: Publication | None, how: How, *, new: bool = False) -> Brought:
         if not self.wishes.wait:
-            self.console.say(f"The import goes on in the cloud; 'factory publish --resume {image}' waits for it")
+            self.console.say(GOES_ON.format(image))
             return self._brought(image, record.status or "importing" if record else "importing", how)
         return self._brought(image, _wait(self.images, image, self.wishes, record, self.console, new=new).status, how)
 
@@ -275,20 +279,21 @@ class MagaluImport:
 def _wait(
     images: Images, image: str, wishes: Wishes, record: Publication | None, console: Console, *, new: bool = False
 ) -> CustomImage:
-    """Wait for *image*, and write its end into the ledger."""
+    """Wait for *image*, or look at it once when nobody wants to wait; write its end into the ledger."""
     try:
         with console.stage("import") as stage:
-            found = images.wait(image, seconds=wishes.wait, stage=stage, new=new)
+            wait = wishes.wait
+            found = images.wait(image, seconds=wait, stage=stage, new=new) if wait else images.look(image)
             stage.note(f"{image} {found.status}")
     except PublishError as error:
         if record and error.code == "publish.import-failed":
             record.write(state="failed", status=error.code)
         raise
     except KeyboardInterrupt:
-        console.warn(f"The import goes on in the cloud; 'factory publish --resume {image}' waits for it")
+        console.warn(GOES_ON.format(image))
         raise
     if record:
-        record.write(state="active", status=found.status, id=image)
+        record.write(state="active" if found.status == ACTIVE else "importing", status=found.status, id=image)
     return found
 
 

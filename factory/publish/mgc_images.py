@@ -107,6 +107,12 @@ class Images:
         except ValueError as error:
             raise unreadable(answer, error) from None
 
+    def look(self, image: str) -> CustomImage:
+        """The image with this id, which is active or may still be. Raises PublishError."""
+        found = self.show(image)
+        self._settled(found, set())
+        return found
+
     def list(self, name: str = "") -> Iterator[CustomImage]:
         """All images, page by page; with *name*, those of that name: the cloud may find others by it, too."""
         query = {"name": name} if name else {}

@@ -166,7 +166,10 @@ def plan(
 
 
 def resume(image: str, target: str, wishes: Wishes, console: Console) -> Published:
-    """Wait for an import that was begun, by the cloud's id of the image. Raises UsageError and PublishError."""
+    """Wait for an import that was begun, by the cloud's id of the image. Raises UsageError and PublishError.
+
+    The store is told of an image that is active only, which without waiting it may not be yet.
+    """
     record = publications.by_id(image)
     target = target or (record.target if record else "mgc")
     module = _importer(transport.load(target))
@@ -177,7 +180,7 @@ def resume(image: str, target: str, wishes: Wishes, console: Console) -> Publish
     brought: Brought = module.resume(image, wishes, console)
     if record and record.folder and Path(record.folder, MANIFEST).is_file():
         _note(Path(record.folder), brought, record.sha256, record.endpoint, record.bucket, record.key)
-    if record and not record.told:
+    if record and not record.told and brought.status == "active":
         _catch_up(record, target, console)
     return Published(brought)
 
