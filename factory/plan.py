@@ -36,7 +36,7 @@ def make_plan(name: str, *, settings: Mapping[str, str] | None = None, target: S
 
     recipe = load_recipe(name, settings=dict(settings or {}))
     base = bases.resolve(recipe.base, recipe.folder)
-    chosen = tuple(targets.load(each) for each in target or recipe.targets)
+    chosen = tuple(targets.load(each) for each in dict.fromkeys(target or recipe.targets))
     digest = recipe.digest()
     meaning = [FORMAT, __version__, digest, base.key, base.pin, [each.name for each in chosen]]
     key = hashlib.sha256(json.dumps(meaning).encode()).hexdigest()

@@ -326,3 +326,12 @@ def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPa
     asked = build._publication(plan, build.Options(publish=Wishes()), Console.quiet())
     assert isinstance(asked, Publication)
     assert asked._targets == ["mgc"]
+
+
+def test_a_target_that_is_named_twice_is_one() -> None:
+    plan = make_plan("nginx", target=("mgc", "generic", "mgc"))
+    assert [target.name for target in plan.targets] == ["mgc", "generic"]
+    assert plan.key == make_plan("nginx", target=("mgc", "generic")).key
+    asked = build._publication(plan, build.Options(publish=Wishes()), Console.quiet())
+    assert isinstance(asked, Publication)
+    assert asked._targets == ["mgc", "generic"]

@@ -155,7 +155,10 @@ class Recipe(Part):
     )
     checks: Checks = Field(default=Checks(), description="What the checks of the image should let pass.")
     targets: list[Annotated[str, words.NAME]] = Field(
-        default=[], description="The clouds whose rules the image must keep.", examples=[["mgc"]]
+        default=[],
+        description="The clouds whose rules the image must keep.",
+        examples=[["mgc"]],
+        json_schema_extra={"uniqueItems": True},
     )
     requirements: Requirements = Field(
         default=Requirements(), validate_default=True, description="The least a machine needs to run the image."

@@ -110,10 +110,14 @@ def base_is_known(source: Source) -> Found:
 
 
 def targets_are_known(source: Source) -> Found:
-    """Every target has its file of rules."""
+    """Every target has its file of rules, and is named once."""
     from factory.targets import names
 
+    named = set()
     for location, target in source.texts("targets", ANY):
+        if target in named:
+            yield location, f"target {quote(target)} is named twice", "remove it"
+        named.add(target)
         known = names()
         if target not in known:
             hint = did_you_mean(target, known) or f"known are {', '.join(known) or 'none'}"
