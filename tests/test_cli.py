@@ -198,6 +198,18 @@ def test_every_verb_has_help(factory: Factory, words: tuple[str, ...]) -> None:
     assert "> [required]" not in " ".join(arguments.split()), "and each has words beside its type"
 
 
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_a_command_for_a_kept_machine_may_follow_two_dashes(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch, dashes: list[str]
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr("factory.kept.find", lambda build: build)
+    monkeypatch.setattr("factory.kept.ssh_words", lambda entry, words: [entry, *words])
+    monkeypatch.setattr("factory.run.become", lambda words, **_: given.append(words))
+    assert factory("ssh", "nginx", *dashes, "ls", "-l", "--", "x").returncode == 0
+    assert given == [["nginx", "ls", "-l", "--", "x"]]
+
+
 def test_build_has_the_options_of_the_contract(factory: Factory) -> None:
     text = factory("build", "--help").stdout
     for option in ("--target", "--set", "--accel", "--connect", "--offline", "--accept-stale", "--boot-test", "--keep",

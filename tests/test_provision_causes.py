@@ -144,6 +144,19 @@ def test_what_killed_the_machine_is_told_when_the_connection_breaks(tmp_path: Pa
 
 @pytest.mark.real
 @AS_ROOT
+@pytest.mark.parametrize(("answers", "code"), [(False, "machine.frozen"), (True, "machine.connection-lost")])
+def test_a_guest_that_is_frozen_before_a_command_begins(tmp_path: Path, answers: bool, code: str) -> None:
+    with ssh_guest(tmp_path / "guest") as running, running.connect() as connected:
+        recipe = recipe_of(tmp_path, "  - shell: 'true'\n")
+        opened = Session(connected, recipe, Console.quiet(), "file", lambda: True, answers=lambda: answers)
+        connected.close()
+        with pytest.raises(MachineError) as caught:
+            opened.run("true", "step 1")
+    assert caught.value.code == code
+
+
+@pytest.mark.real
+@AS_ROOT
 def test_a_guest_that_is_silent_is_asked_and_one_that_is_frozen_is_told(
     guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,7 +282,21 @@ def test_an_ordinary_user_builds_an_image_to_its_end(tmp_path: Path) -> None:
     have = bases.cached(bases.resolve("debian-12"))
     if have is None:
         pytest.skip("no base is in the cache, and user name spaces may be closed here: test_scratch builds one")
-    argv = as_ordinary_user(["env", f"HOME={home}", f"PYTHONPATH={TOP}", sys.executable, "-c", code], home)
+    argv = as_ordinary_user(
+        [
+            "env",
+            "-u",
+            "FACTORY_CACHE",
+            "-u",
+            "FACTORY_STATE",
+            f"HOME={home}",
+            f"PYTHONPATH={TOP}",
+            sys.executable,
+            "-c",
+            code,
+        ],
+        home,
+    )
     done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"wrong=\[\]", done.stdout)

@@ -22,9 +22,10 @@ def ssh(
     """Log in to the machine of a failed build that was kept."""
     from factory import kept, run
 
-    run.become(
-        kept.ssh_words(kept.find(build), command or []), reason="to log in to a machine", package="openssh-client"
-    )
+    words = command or []
+    if words[:1] == ["--"]:  # as one may write before a command with options
+        words = words[1:]
+    run.become(kept.ssh_words(kept.find(build), words), reason="to log in to a machine", package="openssh-client")
 
 
 @app.command()

@@ -99,6 +99,8 @@ class Session:
         for _ in range(10):
             self.alive()
             time.sleep(0.3)
+        if not self.answers():
+            raise _frozen("Its SSH connection is silent, and no new one was answered")
 
 
 class _Pulse:
@@ -120,10 +122,15 @@ class _Pulse:
             self._last = time.monotonic()
             self._failed = 0 if self._answers() else self._failed + 1
         if self._failed >= 2:
-            raise MachineError(
-                "the guest is frozen: its machine runs, but it does not answer any more",
-                cause="A command said nothing, and no new connection to its SSH was answered",
-                hint="Was this host suspended, or out of memory? Its kernel may hang, too: see the console log",
-                code="machine.frozen",
-            )
+            raise _frozen("A command said nothing, and no new connection to its SSH was answered")
         return self._alive()
+
+
+def _frozen(cause: str) -> MachineError:
+    return MachineError(
+        "the guest is frozen: its machine runs, but it does not answer any more",
+        cause=cause,
+        hint="Was this host suspended, or out of memory? The guest's kernel may hang, or a step may have cut its network: "
+        "see the console log",
+        code="machine.frozen",
+    )
