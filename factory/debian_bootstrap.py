@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from factory import apt_pins, debian_files, mirror
+from factory import apt_pins, debian_files, http, mirror
 from factory.console import Console
 from factory.errors import BaseError, CommandFailed, HostError
+from factory.files import touching
 from factory.processes import abandoned, mark
 from factory.run import AS_NAMESPACE_ROOT, find, run
 
 PREFIX = "image-factory-"
-PINS = "etc/apt/preferences.d/factory-base"  # only while the base is made
+PINS = "etc/apt/preferences.d/factory-base"  # only while the base is made, as are
+AUTHORITIES = "etc/apt/apt.conf.d/90factory-base"
+LEFT_BY_MMDEBSTRAP = ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap")
 
 
 def bootstrap(suite: str, source: mirror.Mirror, packages: Sequence[str], tree: Path, console: Console) -> list[str]:
@@ -47,16 +51,22 @@ def _mmdebstrap(
 ) -> None:
     early = tree.with_name("early.tar")
     early.write_bytes(debian_files.archive(debian_files.EARLY))
-    pins = tree.with_name("pins.tar")
-    pins.write_bytes(debian_files.archive({PINS: debian_files.File(apt_pins.preferences(missing))} if missing else {}))
+    temporary = tree.with_name("temporary.tar")
+    only_now = {PINS: debian_files.File(apt_pins.preferences(missing))} if missing else {}
     argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(packages)}"]
     argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
     argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
-    argv += [f"--keyring={source.keyring}", f"--setup-hook=tar-in {pins} /", f"--essential-hook=tar-in {early} /"]
-    argv += [f'--customize-hook=rm -f "$1"/{PINS}']
+    argv += [f"--keyring={source.keyring}", f"--setup-hook=tar-in {temporary} /", f"--essential-hook=tar-in {early} /"]
+    argv += [f'--customize-hook=cd "$1" && rm -f {shlex.join([PINS, AUTHORITIES, *LEFT_BY_MMDEBSTRAP])}']
     argv += [suite, tree, *mirror.source_lines(suite, source.uri, source.security_uri)]
     tree.unlink(missing_ok=True)
     with _place(tree.parent) as place:
+        if bundle := http.ca_file():
+            with touching(bundle, "Reading certificates"):
+                trusted = Path(shutil.copy(bundle, place / "authorities.pem"))
+            trusted.chmod(0o644)
+            only_now[AUTHORITIES] = debian_files.File(f'Acquire::https::CAInfo "{trusted}";\n')
+        temporary.write_bytes(debian_files.archive(only_now))
         run(
             [*_apart(), *argv],
             reason="to build a base image from the Debian archive",

@@ -228,6 +228,12 @@ def ca_bundle() -> str | bool:
     return next((path for path in (*variables, *SYSTEM_STORES) if path and Path(path).exists()), True)
 
 
+def ca_file() -> Path | None:
+    """The same for programs that want a file; None when they are left to what they trust by themselves."""
+    found = ca_bundle()
+    return Path(found) if isinstance(found, str) and Path(found).is_file() else None
+
+
 def shown(url: str) -> str:
     """*url* without a password and without its query, which may be a secret."""
     parts = urlsplit(url)

@@ -107,8 +107,8 @@ def proxies_for_guest() -> dict[str, str]:
             # curl and apt take ``host:port`` too; urlsplit needs the scheme.
             found[name] = guest_uri(value if "://" in value else f"http://{value}")
     no_proxy = _variable("no_proxy")
-    if found and no_proxy:
-        found["no_proxy"] = no_proxy
+    if found:  # of this host itself no proxy knows anything
+        found["no_proxy"] = ",".join(filter(None, (no_proxy, GATEWAY)))
     return found
 
 

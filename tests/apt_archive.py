@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 
 # What apt and dpkg need in a guest before its first package; the guest's own sources are none.
 GUEST_FILES = {
@@ -102,7 +104,9 @@ class Archive:
         name = f"pool/{package.name}_{package.version}_all.deb"
         file = self.folder / name
         file.parent.mkdir(exist_ok=True)
-        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, file], check=True, capture_output=True)
+        command: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", tree, file]
+        # Made again for another suite, it is the same file.
+        subprocess.run(command, env=os.environ | {"SOURCE_DATE_EPOCH": "1"}, check=True, capture_output=True)
         data = file.read_bytes()
         return f"{control}Filename: {name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
 
@@ -122,8 +126,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def archive(folder: Path) -> Iterator[Archive]:
-    """An archive below *folder*; skips the test where a tool is missing."""
+def archive(folder: Path, authority: trustme.CA | None = None) -> Iterator[Archive]:
+    """An archive below *folder*, by https when *authority* vouches for it; skips the test where a tool is missing."""
     for program in ("apt-get", "dpkg-deb", "gpg", "gpg-agent"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
@@ -134,8 +138,12 @@ def archive(folder: Path) -> Iterator[Archive]:
         ending.callback(subprocess.run, ["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
         made = Archive(folder, home)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+        if authority is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         ending.callback(server.server_close)
         ending.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        made.uri = f"http://127.0.0.1:{server.server_port}"
+        made.uri = f"{'https' if authority else 'http'}://127.0.0.1:{server.server_port}"
         yield made

@@ -337,5 +337,5 @@ def test_proxies_for_the_guest(host: Host, monkeypatch: pytest.MonkeyPatch) -> N
     assert mirror.proxies_for_guest() == {
         "http_proxy": "http://10.0.2.2:3128/",
         "https_proxy": "http://proxy.example:8080",
-        "no_proxy": "localhost,.example",
+        "no_proxy": "localhost,.example,10.0.2.2",
     }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from factory import mirror
 from factory.console import Console
@@ -91,6 +92,37 @@ def test_a_package_of_a_signed_repository(guest: SshGuest, own: Archive, tmp_pat
     # What only the build needs lies in the guest's memory.
     assert not list(guest.path("/etc/apt/apt.conf.d").glob("*factory*"))
     assert guest.path("/etc/apt/sources.list").read_text() == ""
+
+
+def test_an_archive_that_an_authority_of_our_own_vouches_for(
+    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with archive(tmp_path / "archive", authority) as ours:
+        ours.publish("stable", Package("hello", "1.0"))
+        with pytest.raises(StepFailed) as caught:
+            build(guest, recipe_of(tmp_path / "a", ours, "hello"))
+        assert "certificate" in caught.value.output.lower()
+        monkeypatch.setenv("FACTORY_CA_BUNDLE", str(tmp_path / "ca.pem"))
+        build(guest, recipe_of(tmp_path / "b", ours, "hello"))
+    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
+    known = authority.cert_pem.bytes().split(b"\n")[1]
+    assert not [path for path in guest.path("/etc").rglob("*") if path.is_file() and known in path.read_bytes()]
+
+
+def test_a_host_that_needs_no_proxy(
+    guest: SshGuest, own: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "RETRIES", 0)
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:9")
+    monkeypatch.setattr(mirror, "guest_uri", lambda uri: uri.replace("192.0.2.1", "127.0.0.1"))
+    with pytest.raises(StepFailed) as caught:
+        build(guest, recipe_of(tmp_path / "a", own, "hello"))
+    assert caught.value.code == "step.archive-unreachable"
+    monkeypatch.setenv("no_proxy", "example.org,127.0.0.1")
+    build(guest, recipe_of(tmp_path / "b", own, "hello"))
+    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
 
 
 def test_a_package_that_does_not_exist(guest: SshGuest, own: Archive, tmp_path: Path) -> None:

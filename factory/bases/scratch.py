@@ -24,7 +24,7 @@ from factory.hypervisor.fresh import free_port, new_mac, new_uuid
 from factory.hypervisor.hypervisor import Hypervisor
 from factory.run import AS_NAMESPACE_ROOT, run
 
-FORMAT = 5  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 6  # part of the cache key: raise it when the same definition gives another image
 SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from typing import ClassVar
 
-from factory import apt_pins, mirror
+from factory import apt_pins, http, mirror
 from factory.errors import StepFailed
+from factory.files import touching
 from factory.provision.session import FOLDER, Session
 
 FAMILIES = ["debian", "ubuntu"]
 CONFIG = f"{FOLDER}/apt.conf"
 SOURCES = f"{FOLDER}/sources.list"
 PINS = f"{FOLDER}/preferences"
+HOSTS_AUTHORITIES = f"{FOLDER}/authorities.pem"
+AUTHORITIES = "/run/factory-authorities.pem"  # not in FOLDER, which the account that apt fetches with may not enter
+GUESTS_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 KEYRINGS = "/etc/apt/keyrings"
 LOCK_SECONDS = 600
 RETRIES = 3
@@ -28,9 +31,8 @@ LISTS_KEEP = 3600  # seconds after which the lists of a guest that goes on from 
 class System:
     """apt-get in one guest."""
 
-    environment: ClassVar[dict[str, str]] = {"DEBIAN_FRONTEND": "noninteractive", "APT_CONFIG": CONFIG, "TERM": "dumb"}
-
     def __init__(self, session: Session, release: dict[str, str]) -> None:
+        self.environment = {"DEBIAN_FRONTEND": "noninteractive", "APT_CONFIG": CONFIG, "TERM": "dumb"}
         self._session = session
         self._release = release
         self._passed_over: dict[str, str] = {}
@@ -51,17 +53,36 @@ class System:
         for scheme in ("http", "https"):
             if proxies.get(f"{scheme}_proxy"):
                 lines.append(f'Acquire::{scheme}::Proxy "{proxies[f"{scheme}_proxy"]}";')
+        if "no_proxy" in proxies:
+            self.environment["no_proxy"] = proxies["no_proxy"]  # apt reads it nowhere else
+        sources = [repository.uri for repository in self._session.recipe.repositories]
         # Only a base that we built has its distribution's sources, and nothing else, in sources.list.
         if self._session.base_kind == "scratch":
             suite = self._release.get("VERSION_CODENAME", "")
             found = mirror.debian_mirror(suite)
+            sources += [found.uri, found.security_uri]
             text = "\n".join(
                 mirror.source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri))
             )
             self._session.guest.put_bytes(f"{text}\n".encode(), SOURCES, 0o644)
             lines.append(f'Dir::Etc::SourceList "{SOURCES}";')
+        if self._session.base_kind != "scratch" or any(uri.startswith("https:") for uri in sources):
+            lines += self._authorities()
         self._session.guest.put_bytes(("\n".join(lines) + "\n").encode(), CONFIG, 0o644)
         self._session.environment |= self.environment
+
+    def _authorities(self) -> list[str]:
+        """Have apt trust, beside what the guest trusts, the certificates that this host trusts."""
+        bundle = http.ca_file()
+        if bundle is None:
+            return []
+        with touching(bundle, "Reading certificates"):
+            self._session.guest.put_bytes(bundle.read_bytes(), HOSTS_AUTHORITIES, 0o644)
+        self._session.guest.run(
+            f"{{ cat {GUESTS_AUTHORITIES} 2>/dev/null; echo; cat {HOSTS_AUTHORITIES}; }} >{AUTHORITIES} && "
+            f"chmod 0644 {AUTHORITIES}"
+        )
+        return [f'Acquire::https::CAInfo "{AUTHORITIES}";']
 
     def add_repositories(self) -> None:
         """Write a deb822 source and a keyring for each repository of the recipe."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import cache, mirror
+from factory import cache, http, mirror
 from factory.errors import HostError
 from factory.files import touching, write_whole
 from factory.packaging.apt import security_upgrades
@@ -45,7 +45,7 @@ def news(
     lines = mirror.source_lines(suite, source.uri, source.security_uri)
     write_whole(folder / "sources.list", ("\n".join(lines) + "\n").encode(), mode=0o600)
     write_whole(folder / "status", status(packages).encode(), mode=0o600)
-    write_whole(folder / "apt.conf", _configuration(folder, source.keyring).encode(), mode=0o600)
+    write_whole(folder / "apt.conf", _configuration(folder, source.keyring, http.ca_file()).encode(), mode=0o600)
     environment = {"APT_CONFIG": str(folder / "apt.conf")}
     reason = "to look what the archive would bring"
     with cache.lock(folder / "lock", what=f"the index of {suite}", console=console):
@@ -80,8 +80,8 @@ def status(packages: Iterable[PackageEntry]) -> str:
     return "\n".join(stanzas)
 
 
-def _configuration(folder: Path, keyring: Path) -> str:
-    settings = {
+def _configuration(folder: Path, keyring: Path, authorities: Path | None) -> str:
+    settings: dict[str, Path | str] = {
         "Dir::State": folder,
         "Dir::State::lists": folder / "lists",
         "Dir::State::status": folder / "status",
@@ -101,4 +101,6 @@ def _configuration(folder: Path, keyring: Path) -> str:
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
     }
+    if authorities is not None:
+        settings["Acquire::https::CAInfo"] = authorities.absolute()
     return "".join(f'{name} "{value}";\n' for name, value in settings.items())

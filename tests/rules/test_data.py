@@ -140,6 +140,8 @@ CASES = [
     defect("DL11", "debian", write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)),
     defect("DL11", "debian", write("/usr/bin/qemu-aarch64-static", elf())),
     defect("DL11", "debian", write("/root/.ansible/galaxy_token", "x")),
+    defect("DL11", "debian", write("/etc/dpkg/dpkg.cfg.d/99mmdebstrap", "force-unsafe-io\n")),
+    benign("DL11", "debian", write("/etc/dpkg/dpkg.cfg.d/pkg", "# force-unsafe-io\nno-debsig\n")),
     benign("DL11", "debian", write("/usr/bin/qemu-img", elf()), write("/usr/share/doc/packer", "x")),
     # DL17: owners
     defect("DL17", "debian", write("/home/builder/.profile", "x"), owned("/home/builder", 1007)),
