@@ -130,7 +130,7 @@ def _frozen(cause: str) -> MachineError:
     return MachineError(
         "the guest is frozen: its machine runs, but it does not answer any more",
         cause=cause,
-        hint="Was this host suspended, or out of memory? The guest's kernel may hang, or a step may have cut its network: "
+        hint="Was this host suspended, or out of memory? The guest's kernel may hang, or a step have cut its network: "
         "see the console log",
         code="machine.frozen",
     )
