@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import boot_test, disk, given_file, image_format, inspection, settings
-from factory.errors import FactoryError, ImageRefused
+from factory import boot_test, boot_ways, disk, given_file, image_format, inspection, settings
+from factory.errors import ImageRefused
 from factory.files import touching
 from factory.findings import Findings
 from factory.hypervisor import accelerator as accelerators
@@ -18,8 +17,6 @@ from factory.workspace import Workspace, reap
 if TYPE_CHECKING:
     from factory.console import Console
     from factory.recipe import Recipe
-
-ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 
 
 def test_image(
@@ -49,15 +46,17 @@ def test_image(
         if found.name != "qcow2":
             subject = workspace.work / "image.qcow2"
             disk.convert(image, found.name, subject, "qcow2")
-        uefi, default = _looked_into(subject, workspace.work)
+        ways = _looked_into(subject, workspace.work)
+        tested = boot_test.BootTest(
+            image=subject,
+            default_user=user or ways.user or "cloud-user",
+            mode=mode,
+            uefi="uefi" in ways.firmware,
+            bios="bios" in ways.firmware,
+            recipe=recipe,
+        )
         with Hypervisor(workspace.work, chosen, connect) as hypervisor:
-            outcome = boot_test.run(
-                boot_test.BootTest(image=subject, default_user=user or default, mode=mode, uefi=uefi, recipe=recipe),
-                hypervisor,
-                workspace.work,
-                workspace.partial,
-                console,
-            )
+            outcome = boot_test.run(tested, hypervisor, workspace.work, workspace.partial, console)
         if logs:
             with touching(logs, "Copying the logs"):
                 for log in workspace.partial.glob("console-*.log"):
@@ -76,18 +75,12 @@ def test_image(
     return outcome, document
 
 
-def _looked_into(image: Path, work: Path) -> tuple[bool, str]:
-    """Whether the disk has an EFI system partition, and the default user that its cloud-init would make."""
+def _looked_into(image: Path, work: Path) -> boot_ways.BootWays:
+    """Which firmware finds a loader on the disk, and the default user that its cloud-init would make."""
     raw = work / "look.raw"
     disk.convert(image, "qcow2", raw, "raw")
     try:
         with inspection.open_image(raw, format="raw") as view:
-            uefi = any(str(partition.type).lower() == ESP for partition in view.partitions())
-            try:
-                config = view.read("/etc/cloud/cloud.cfg").decode("utf-8", "replace")
-            except FactoryError:
-                config = ""
+            return boot_ways.read(view)
     finally:
         raw.unlink(missing_ok=True)
-    match = re.search(r"^\s+default_user:\s*(?:#.*)?\n(?:\s*#.*\n)*\s+name:\s*(\S+)", config, re.MULTILINE)
-    return uefi, match.group(1) if match else "cloud-user"

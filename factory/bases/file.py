@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factory import disk, image_format
+from factory import boot_ways, disk, image_format, inspection
 from factory.copying import clone_file, file_digest
 from factory.errors import HostError, UsageError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from factory.bases import Definition
     from factory.console import Console
 
-FORMAT = 1  # part of the cache key: raise it when the same file gives another image
+FORMAT = 2  # part of the cache key: raise it when the same file gives another image
 
 
 def identity(definition: Definition) -> list[object]:
@@ -70,13 +70,27 @@ def build(definition: Definition, destination: Path, *, work: Path, console: Con
             stage.note(f"{found.name} to qcow2")
             disk.convert(copy, found.name, destination, "qcow2", stage=stage)
         copy.unlink()
+    with console.stage("look into") as stage:
+        known = _looked_into(destination)
+        stage.note(f"{' and '.join(known['boot'])}, {known.get('default_user', 'no default user')}" if known else "")
     # The path stays out of the facts: they end up in the manifest, and a path can name a person.
     return {
         "file": source.name,
         "checksum": f"sha256:{digest}",
         "format": found.name,
         "virtual_size": found.virtual_size,
+        **known,
     }
+
+
+def _looked_into(image: Path) -> dict[str, Any]:
+    """How the qcow2 *image* boots and whom it lets in; nothing when it cannot be looked at: its boots will tell."""
+    try:
+        with inspection.open_image(image, format="qcow2") as view:
+            ways = boot_ways.read(view)
+    except inspection.Unreadable:
+        return {}
+    return {"boot": list(ways.firmware)} | ({"default_user": ways.user} if ways.user else {})
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
