@@ -17,8 +17,10 @@ from factory.console import Console
 from factory.errors import PublishError
 from factory.publish import Artefact, PresignedUrl, StoredObject, artefacts, signing
 from factory.publish.probe import probe
+from factory.publish.publications import Publication
 from tests.command_line import inside, own_places
 from tests.object_store import BUCKET, KEY_ID, SECRET, ObjectStore, artefact, lead_to, opened, running
+from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
 SIZE = 100_000
@@ -219,3 +221,60 @@ def test_presign_of_what_is_no_image_says_so(
         assert done.returncode == 2, done.stderr
         assert said in done.stderr and " base" not in done.stderr.replace("base.qcow2", "")
     assert factory("presign", inside_another, "--url-file", tmp_path / "away" / "url").returncode == 2
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The targets that a URL was asked for."""
+    found: list[str] = []
+
+    def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, head: bool) -> PresignedUrl:
+        found.append(target)
+        return PresignedUrl("https://store.example/image", datetime.now(UTC))
+
+    monkeypatch.setattr(signing, "fresh", fresh)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("targets", "published", "target"),
+    [
+        (["mgc"], None, "mgc"),
+        ([], None, "generic"),
+        (["generic", "mgc"], "mgc", "mgc"),
+        (["mgc"], "generic", "generic"),
+        (["mgc", "generic"], None, ""),
+    ],
+)
+def test_presign_looks_where_the_build_was_published(
+    targets: list[str],
+    published: str | None,
+    target: str,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own_places(tmp_path, monkeypatch)
+    entry = {"target": published, "sha256": "ab" * 32, "moment": datetime.now(UTC)} if published else None
+    folder = a_build(tmp_path / "out" / "nginx", targets=targets, publication=entry)
+    done = inside(capsys, monkeypatch)("presign", folder)
+    assert (done.returncode, asked) == ((0, [target]) if target else (2, [])), done.stderr
+    assert ("[usage.target]" in done.stderr) is not bool(target)
+
+
+def test_presign_looks_where_a_bare_image_was_published(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_places(tmp_path, monkeypatch)
+    factory = inside(capsys, monkeypatch)
+    image = tmp_path / "small.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1M"], check=True)
+    assert factory("presign", image).returncode == 0
+    sha256 = artefacts.read(artefacts.of(image)).sha256
+    Publication("mgc", "https://api.example", "other", "0" * 64).write(state="active", id="x")
+    assert factory("presign", image).returncode == 0
+    Publication("mgc", "https://api.example", "small", sha256).write(state="active", id="y")
+    assert factory("presign", image).returncode == 0
+    assert factory("presign", image, "--target", "generic").returncode == 0
+    assert asked == ["generic", "generic", "mgc", "generic"]

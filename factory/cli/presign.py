@@ -24,7 +24,15 @@ UrlFile = Annotated[
 def presign(
     context: typer.Context,
     build: Annotated[str, typer.Argument(metavar="BUILD", help="A build's directory or id, a recipe, or an image.")],
-    target: Annotated[str, typer.Option("--target", "-t", metavar="T", help="The cloud that will fetch it.")] = "",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="T",
+            help="The cloud that will fetch it; default that of its last publication, else the build's, else generic.",
+        ),
+    ] = "",
     expires: Expires = "24h",
     head: Annotated[bool, typer.Option("--head", help="Sign for HEAD, which a URL for GET does not allow.")] = False,
     url_file: UrlFile = None,
@@ -39,7 +47,8 @@ def presign(
     if url_file:
         signing.check_place(url_file)
     artefact = artefacts.of(artefacts.find(build, output), failure=UsageError)
-    target = target or artefacts.target_of(artefact)
+    if not target:
+        artefact, target = signing.where_published(artefact, console)
     url = signing.fresh(artefact, target, seconds, console, head=head)
     console.say(f"It ends at {url.expires:%Y-%m-%d %H:%M:%S} UTC" + (f": {url.note}." if url.note else "."))
     console.close()

@@ -58,12 +58,6 @@ def read(artefact: Artefact, stage: Progress | None = None) -> Artefact:
     return replace(artefact, sha256=digest, modified=modified)
 
 
-def target_of(artefact: Artefact) -> str:
-    """The target that a build was made for, if there is just one; else ``generic``."""
-    targets = read_manifest(artefact.folder).targets if artefact.folder else ()
-    return targets[0] if len(targets) == 1 else "generic"
-
-
 def of_manifest(document: Manifest, folder: Path) -> Artefact:
     """The image that *document* tells of, in *folder*; its bytes are not looked at."""
     boots = [boot.firmware for boot in document.boots]

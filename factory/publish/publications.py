@@ -75,6 +75,12 @@ def by_id(image: str) -> Publication | None:
     return max(found, key=lambda each: each.changed, default=None)
 
 
+def of_bytes(sha256: str) -> Publication | None:
+    """The publication of these bytes, the newest of several."""
+    found = [each for each in publications() if each.sha256 == sha256]
+    return max(found, key=lambda each: each.changed, default=None)
+
+
 def told(image: str) -> None:
     """Note that the store tells of the image with this id. Raises HostError."""
     record = by_id(image)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from factory.errors import PublishError, UsageError
 from factory.files import write_whole
-from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, transport
+from factory.manifest import read_manifest
+from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, publications, transport
 from factory.publish.probe import probe
 from factory.publish.store import PROMPT, open_store
 
@@ -39,6 +40,31 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
         )
     with console.stage("sign"):
         return signed(store, stored, artefact, seconds, method="HEAD" if head else "GET")
+
+
+def where_published(artefact: Artefact, console: Console) -> tuple[Artefact, str]:
+    """*artefact* and the target that it was published to last; else its build's only one, or ``generic``.
+
+    A bare image is read for that when any import is known on this host; its sha256 is then there. Raises UsageError
+    when a build has several targets and was published to none.
+    """
+    if artefact.folder is None:
+        if not artefact.sha256 and publications.publications():
+            with console.stage("digest") as stage:
+                artefact = artefacts.read(artefact, stage)
+        record = publications.of_bytes(artefact.sha256)
+        return artefact, record.target if record else "generic"
+    build = read_manifest(artefact.folder)
+    if build.publication:
+        return artefact, build.publication.target
+    if len(build.targets) > 1:
+        raise UsageError(
+            "it is not said which cloud will fetch the image",
+            cause=f"The build names {', '.join(build.targets)}, and its manifest tells of no publication",
+            hint=f"Write '--target {build.targets[0]}'",
+            code="usage.target",
+        )
+    return artefact, (*build.targets, "generic")[0]
 
 
 def require_life(seconds: int, way: Transport) -> None:
