@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,21 +86,27 @@ def digest(path: Path, wanted: Sequence[targets.Target], stage: disk.Progress | 
 
 @contextmanager
 def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
-    """The image file *path*, opened; of archives only those of the kinds *containers* are unpacked."""
-    with files.temporary_folder(settings.state_dir(), "check") as folder:
-        file, archive = look(path), None
-        if file.format in ARCHIVES:
-            archive = look_inside(path)
-            if archive.kind in containers:
+    """The image file *path*, opened; of archives only those of the kinds *containers* are unpacked.
+
+    Only what is unpacked or converted needs a place to write. Raises HostError when the file cannot be read.
+    """
+    with ExitStack() as ends:
+        with files.touching(path, "Reading an image"):
+            file, archive = look(path), None
+            if file.format in ARCHIVES:
+                archive = look_inside(path)
+        if archive and archive.kind in containers:
+            folder = ends.enter_context(_place())
+            with files.touching(folder, "Unpacking an archive"):
                 archive = look_inside(path, folder)
-            if archive.extracted is not None:
-                file = look(archive.extracted)
+        if archive and archive.extracted is not None:
+            file = look(archive.extracted)
         if not file.is_disk:
             why = file.why_refused or f"the file is {archive.described if archive else file.described}"
             yield Opened(file, archive, None, why)
             return
         try:
-            image = _view(file, folder)
+            image = _view(file)
         except (inspection.Unreadable, CommandFailed) as error:
             yield Opened(file, archive, None, str(error))
             return
@@ -108,16 +114,18 @@ def opened(path: Path, containers: Collection[str] = ()) -> Iterator[Opened]:
             yield Opened(file, archive, image)
 
 
-def _view(file: ImageFile, folder: Path) -> inspection.Image:
+def _place() -> AbstractContextManager[Path]:
+    return files.temporary_folder(settings.state_dir(), "check")
+
+
+def _view(file: ImageFile) -> inspection.Image:
     """The disk in *file*: what is not read directly is converted by QEMU first, within limits."""
     if file.format in READ_DIRECTLY:
         return inspection.open_image(file.path, format=file.format)
-    raw = folder / "view.raw"
-    disk.raw_copy(file.path, file.format, raw)
-    try:
+    with _place() as folder:  # what is open stays, and nothing is left when this process is killed
+        raw = folder / "view.raw"
+        disk.raw_copy(file.path, file.format, raw)
         return inspection.open_image(raw, format="raw")
-    finally:
-        raw.unlink()  # what is open stays, and nothing is left when this process is killed
 
 
 def ignoring(findings: Sequence[Finding], ignored: Mapping[str, str]) -> list[Finding]:

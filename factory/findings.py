@@ -85,7 +85,9 @@ class Findings(Model):
 
     schema_: Literal[1] = Field(1, alias="schema")
     image: str
-    sha256: Digest | None = Field(description="of the file; null when it is so large that it was not read whole")
+    sha256: Digest | None = Field(
+        description="of the file; null when it could not be read, or is so large that it was not read whole"
+    )
     target: str
     findings: tuple[Finding, ...] = ()
 

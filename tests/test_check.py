@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from factory import disk, inspection, partitions, qcow2, report, schemas, settings
+from factory import disk, inspection, partitions, qcow2, report, run, schemas, settings
 from factory.findings import Finding, Findings
 from tests import command_line, rule_images
 from tests.command_line import Done
@@ -74,7 +76,7 @@ def test_a_good_image_ends_with_0_and_is_not_touched(factory: Factory, good: Pat
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 failed" in done.stdout.splitlines()[-1]
     assert (disk.sha256(good), good.stat().st_mtime_ns) == before
-    assert list(settings.state_dir().iterdir()) == []
+    assert not settings.state_dir().exists()
 
 
 @pytest.mark.real
@@ -242,6 +244,36 @@ def test_a_missing_program_ends_with_3_and_json(factory: Factory, good: Path, mo
     done = factory("check", good, "--format", "json")
     assert done.returncode == 3
     assert "host.tool-missing" in done.stderr
+    assert [each["status"] for each in json.loads(done.stdout)["findings"]] == ["fail"]
+
+
+@pytest.mark.real
+def test_a_file_that_cannot_be_read_ends_with_3_and_json(factory: Factory) -> None:
+    path = Path("/sys/class/net/lo/speed")  # it can be opened, and every read of it fails
+    try:
+        path.read_bytes()
+    except OSError as error:
+        assert error.errno == errno.EINVAL
+    else:
+        pytest.skip("this kernel lets it be read")
+    done = factory("check", path, "--format", "json")
+    assert done.returncode == 3, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["sha256"], [each["status"] for each in document["findings"]]) == (None, ["fail"])
+    jsonschema.validate(document, schemas.schema("findings"))
+
+
+@pytest.mark.real
+def test_what_is_read_directly_needs_no_place_to_write(
+    factory: Factory, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "occupied").touch()
+    monkeypatch.setenv("FACTORY_STATE", str(tmp_path / "occupied"))
+    done = factory("check", good)
+    assert (done.returncode, done.stderr) == (0, "")
+    vmdk = rule_images.make(tmp_path / "good.vmdk", "debian", rule_images.converted("vmdk"))
+    done = factory("check", vmdk, "--format", "json")
+    assert done.returncode == 3, done.stderr
     assert [each["status"] for each in json.loads(done.stdout)["findings"]] == ["fail"]
 
 
@@ -429,3 +461,30 @@ def test_a_repair_never_writes_over_a_file_or_follows_an_unsafe_image(factory: F
     assert "cannot be repaired offline" in done.stderr
     assert "FAIL GEN-F02" in done.stdout
     assert not good.with_name("new.qcow2").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("absent", "status", "code"), [(False, 5, "image.refused"), (True, 3, "host.tool-missing")])
+def test_a_repair_that_fails_ends_with_5_or_3_and_json(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: bool, status: int, code: str
+) -> None:
+    grown = rule_images.on_disk(lambda path: os.truncate(path, path.stat().st_size + (1 << 20)))
+    path = rule_images.make(tmp_path / "bad.img", "debian", grown)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("qemu-img", "prlimit", "debugfs", "e2fsck"):
+        if found := shutil.which(name, path=run._search_path()):
+            (programs / name).symlink_to(found)
+    if not absent:
+        (programs / "sgdisk").write_text("#!/bin/sh\necho 'the disk is on fire' >&2\nexit 9\n")
+        (programs / "sgdisk").chmod(0o755)
+    monkeypatch.setattr("factory.run._search_path", lambda: str(programs))
+    done = factory("check", "--fix", path, "--output", tmp_path / "new.qcow2", "--format", "json")
+    assert done.returncode == status, done.stderr
+    assert f"[{code}]" in done.stderr
+    if not absent:
+        assert "could not be repaired" in done.stderr and "the disk is on fire" in done.stderr
+    document = json.loads(done.stdout)
+    assert {each["rule"] for each in document["findings"] if each["status"] == "fail"} == {"GEN-F08"}
+    assert not (tmp_path / "new.qcow2").exists()
+    assert list(settings.state_dir().iterdir()) == []

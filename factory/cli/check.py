@@ -84,8 +84,10 @@ def check(
         try:
             for line in repair(path, wanted[0], document.findings, output):
                 typer.echo(line, err=True)
-        except ImageRefused as error:
-            failure = error
+        except UsageError:
+            raise
+        except FactoryError as error:
+            failure = error if isinstance(error, HostError | ImageRefused) else _not_repaired(path, error)
         else:
             path = output
             document, failure = _checked(path, wanted, ignored, allow_user)
@@ -107,6 +109,17 @@ def check(
         )
 
 
+def _not_repaired(path: Path, error: FactoryError) -> ImageRefused:
+    """A repair that a program of this host, or the image itself, did not let end: no build failed here."""
+    return ImageRefused(
+        f"{path.name} could not be repaired",
+        cause=f"{error.message.rstrip('.')}. {error.cause}".strip(),
+        hint=error.hint,
+        output=error.output,
+        command=error.command,
+    )
+
+
 def _checked(
     path: Path, wanted: list[Target], ignored: dict[str, str], allow_users: list[str]
 ) -> tuple[Findings, FactoryError | None]:
@@ -114,9 +127,10 @@ def _checked(
     from factory import checking, checks, libraries
     from factory.findings import Findings
 
-    digest = _digest(path, wanted)
+    digest: str | None = None
     failure: FactoryError | None = None
     try:
+        digest = _digest(path, wanted)
         known = checking.Known(allow_users=tuple(allow_users), sha256=digest)
         findings = checking.ignoring(checking.check(path, wanted, known), ignored)
     except (HostError, ImportError) as error:
@@ -134,10 +148,11 @@ def _checked(
 
 def _digest(path: Path, wanted: list[Target]) -> str | None:
     """The sha256 of the file *path*; on a terminal a long one shows how far it is."""
-    from factory import checking
+    from factory import checking, files
     from factory.console import Console
 
-    long = sys.stderr.isatty() and path.stat().st_size > SHOWN
+    with files.touching(path, "Reading an image"):
+        long = sys.stderr.isatty() and path.stat().st_size > SHOWN
     console = Console.create() if long else Console.quiet()
     try:
         with console.stage("sha256") as stage:
