@@ -47,3 +47,11 @@ def test_all_that_a_build_finds_has_a_name() -> None:
             assert all(
                 rule.id in known[other] or known[other] == (other,) for other in rule.covers
             )  # an id comes first
+
+
+def test_each_entry_of_the_catalogue_of_traces_has_a_rule_or_a_reason() -> None:
+    catalogue = {"ID": 28, "NET": 12, "CI": 15, "SH": 15, "DL": 18, "BT": 20, "FW": 3}
+    entries = {f"{name}{number:02}" for name, last in catalogue.items() for number in range(1, last + 1)}
+    reasons = (Path(__file__).parents[1] / "docs" / "checks.md").read_text("utf-8").partition("## Not decidable")[2]
+    named = {entry for entry in entries if re.search(rf"^\| `{entry}`", reasons, re.MULTILINE)}
+    assert not entries - set(rule_names.of_builds()) - named
