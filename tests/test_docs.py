@@ -151,6 +151,14 @@ def test_every_setting_that_is_used_is_in_the_readme_and_no_other_is_anywhere() 
         assert set(re.findall(r"\bFACTORY_[A-Z0-9_]+", document.read_text("utf-8"))) <= used, document.name
 
 
+def test_the_variables_of_other_programs_that_are_read_are_documented() -> None:
+    text = "".join(path.read_text("utf-8") for path in SOURCES)
+    read = set(re.findall(r'"((?:AWS|MGC)_[A-Z_]+|[A-Z]+_CA_BUNDLE|SSL_CERT_[A-Z]+|NO_COLOR)"', text))
+    told = "".join(document.read_text("utf-8") for document in documents())
+    assert {"MGC_WORKSPACE", "SSL_CERT_FILE"} <= read
+    assert {name for name in read if f"`{name}`" not in told and f"`{name}=" not in told} == set()
+
+
 def test_the_transcript_is_a_real_one() -> None:
     parts = README.read_text("utf-8").split("<!-- transcript -->")
     assert len(parts) == 3
