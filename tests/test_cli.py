@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,9 +161,10 @@ def test_a_place_for_logs_that_cannot_be_is_told_before_anything_starts(factory:
 
 
 def test_a_state_that_cannot_be_made_is_told(factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "image").write_bytes(bytes(1024))
+    with tarfile.open(tmp_path / "image.oci", "w") as tar:  # which is unpacked there
+        tar.addfile(tarfile.TarInfo("image_metadata.json"))
     monkeypatch.setenv("FACTORY_STATE", "/proc/nowhere")
-    done = factory("check", tmp_path / "image")
+    done = factory("check", tmp_path / "image.oci", "--target", "oci")
     assert done.returncode == 3 and "Traceback" not in done.stderr and "/proc/nowhere" in done.stderr
 
 
