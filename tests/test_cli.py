@@ -69,6 +69,8 @@ def factory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         (("validate", "ngnix"), "Did you mean nginx?"),
         (("test", "/no/such/image"), "there is no image"),
         (("test", "recipes"), "recipes is a folder"),
+        (("test", "/no/such/image", "--boot-test", "none"), "'none' is not one of 'full', 'quick'"),
+        (("test", "/no/such/image", "--set", "greeting=hello"), "no recipe is named"),
         (("test", "a" * 300), "there is no image"),
         (("images", "show", "nope"), "there is no build 'nope'"),
         (("images", "show", "a" * 300), "there is no build"),

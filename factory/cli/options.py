@@ -41,6 +41,13 @@ class BootTestMode(StrEnum):
     none = "none"
 
 
+class Boots(StrEnum):
+    """How much is booted where nothing but boots was asked for."""
+
+    full = "full"
+    quick = "quick"
+
+
 class Keep(StrEnum):
     """When working files stay."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.options import Accel, AsJson, BootTestMode, Connect, LogFormatHere, Set, libvirt, settings_of
+from factory.cli.options import Accel, AsJson, Boots, Connect, LogFormatHere, Set, libvirt, settings_of
 from factory.cli.root import app, console_for, first_line, table
 
 
@@ -17,7 +17,7 @@ def test(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any disk image.")],
     recipe: Annotated[str, typer.Option("--recipe", "-r", metavar="R", help="Run this recipe's tests too.")] = "",
     user: Annotated[str, typer.Option("--user", help="The image's default user, when it cannot be read from it.")] = "",
-    boot_test: Annotated[BootTestMode, typer.Option("--boot-test", help="quick: one boot.")] = BootTestMode.full,
+    boot_test: Annotated[Boots, typer.Option("--boot-test", help="quick: one boot.")] = Boots.full,
     values: Set = [],  # noqa: B006
     accel: Accel = None,
     connect: Connect = "",
@@ -28,19 +28,26 @@ def test(
     """Boot any image as a cloud would, and look whether it works. The file itself is never changed."""
     from factory import settings
     from factory.boot_any import test_image
+    from factory.errors import UsageError
     from factory.findings import Finding
 
     console = console_for(context, log_format)
-    loaded = None
+    loaded, given = None, settings_of(values)
+    if given and not recipe:
+        raise UsageError(
+            "--set gives a value to a variable of a recipe, and no recipe is named",
+            hint="Name it with --recipe, or leave --set out",
+            code="usage.set",
+        )
     if recipe:
         from factory.recipe import load_recipe
 
-        loaded = load_recipe(recipe, settings=settings_of(values))
+        loaded = load_recipe(recipe, settings=given)
     outcome, document = test_image(
         image,
         recipe=loaded,
         user=user,
-        mode="quick" if boot_test is BootTestMode.quick else "full",
+        mode=boot_test.value,
         accelerator=accel.value if accel else settings.value("FACTORY_ACCEL"),
         connect=libvirt(connect),
         logs=logs,
