@@ -23,6 +23,7 @@ FOLDER = Path(__file__).with_name("bases")
 CATALOGUE = FOLDER / "catalogue.yaml"
 DAY = 24 * 3600
 MAX_AGE = 7 * DAY  # seconds
+SCRATCH_SIZE = 2 * 1024**3  # bytes of the virtual disk of a base that is made here; a build's overlay is larger
 NOT_THE_IMAGE = {"title", "verified", "max_age", "pin", "keyrings", "key_package", "path"}
 """Fields that do not decide what the image is, and so are not part of the cache key."""
 
@@ -53,6 +54,11 @@ class Definition:
     verified: str = ""
     path: Path | None = None
     pin: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its virtual disk, 0 when that is not known before the base is there."""
+        return SCRATCH_SIZE if self.kind == "scratch" else 0
 
     @property
     def key(self) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import cloud_init, disk, seed
-from factory.errors import BuildError, FactoryError, UsageError
+from factory import cloud_init, disk, preflight, seed
+from factory.errors import BuildError, FactoryError
 from factory.hypervisor.fresh import free_port, new_mac, new_uuid
 from factory.hypervisor.machine import Machine
 from factory.layers import Identity, Layer
@@ -129,14 +129,7 @@ def _hide(identity: Identity, console: Console) -> None:
 
 def _overlay(site: Site) -> Path:
     recipe, base = site.plan.recipe, site.base
-    smallest = disk.info(base.path, "qcow2").virtual_size
-    if recipe.disk < smallest:
-        raise UsageError(
-            f"the disk of {recipe.file} is {recipe.disk / 2**30:.1f} GiB, smaller than its base",
-            cause=f"{base.name} has {smallest / 2**30:.1f} GiB",
-            hint=f"Write disk: {-(-smallest // 2**30)}GiB or more",
-            code="recipe.disk-too-small",
-        )
+    preflight.require_disk(recipe, base.name, disk.info(base.path, "qcow2").virtual_size)
     overlay = site.workspace.work / "disk.qcow2"
     # Clusters of the file system's own block size: a larger one would keep blocks that the guest has trimmed.
     disk.create_overlay(site.hypervisor.enclosure.path(base.path), "qcow2", overlay, recipe.disk, cluster_size=4096)

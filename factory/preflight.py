@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from factory import disk, run, settings
-from factory.errors import HostError
+from factory.errors import HostError, UsageError
 from factory.files import touching
 
 if TYPE_CHECKING:
     from factory.plan import Plan
+    from factory.recipe import Recipe
 
 GIB = 1024**3
 HEADROOM = 2 * GIB  # bytes beside the disk itself
@@ -26,10 +27,15 @@ OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e
 
 
 def check(plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"] = "full") -> None:
-    """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second."""
+    """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second.
+
+    A base that is at hand and larger than the recipe's disk is a UsageError.
+    """
     from factory import bases
 
     have = bases.cached(plan.base)
+    if have and (plan.base.pin or bases.fresh(plan.base, have.entry)):
+        require_disk(plan.recipe, have.name, int(have.facts.get("virtual_size") or 0))
     programs = PROGRAMS | OFFLINE_CLEANING
     if have is None and plan.base.kind == "scratch":
         programs |= OF_A_SCRATCH_BASE
@@ -42,6 +48,17 @@ def check(plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"]
     for place in needs:
         _require_writable(place)
     _require_space(needs, f"the build of {plan.recipe.name}")
+
+
+def require_disk(recipe: Recipe, base: str, size: int) -> None:
+    """Raise UsageError unless the disk of *recipe* holds that of its *base*, *size* bytes."""
+    if recipe.disk < size:
+        raise UsageError(
+            f"the disk of {recipe.file} is {recipe.disk / GIB:.1f} GiB, smaller than its base",
+            cause=f"{base} has {size / GIB:.1f} GiB",
+            hint=f"Write disk: {-(-size // GIB)}GiB or more",
+            code="recipe.disk-too-small",
+        )
 
 
 def work_space(plan: Plan) -> int:

@@ -23,6 +23,7 @@ BEYOND = (
     "network", "ends with /", "not UTF-8", "is empty", "is not a regular file", "nothing to run", "both run and script",
     "whole number of MiB", "must be from", "is longer", "control character", "must be one line", "has no value",
     "'default' is the user", "has no name", "with a password", "must be a list", "bytes", "too long for YAML",
+    "less than the base",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import debian_bootstrap, debian_files, disk, ext4, mirror
+from factory.base_definition import SCRATCH_SIZE
 from factory.console import Console
 from factory.errors import BaseError
 from factory.hypervisor.accelerator import Accelerator
@@ -25,7 +26,6 @@ from factory.hypervisor.hypervisor import Hypervisor
 from factory.run import AS_NAMESPACE_ROOT, run
 
 FORMAT = 6  # part of the cache key: raise it when the same definition gives another image
-SIZE = 2 * 1024**3  # bytes of the base's virtual disk; a build's overlay is larger
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
 
@@ -84,7 +84,7 @@ def build(
         "boot": ["bios", "uefi"],
         "mirror": source.source,
         "older_packages": older,
-        "virtual_size": SIZE,
+        "virtual_size": SCRATCH_SIZE,
     }
 
 
@@ -145,7 +145,7 @@ def installed_packages(status: str) -> list[dict[str, str]]:
 def _lay_out(raw: Path) -> None:
     """GPT: a BIOS-boot partition, an ESP, and the root last, so that it can grow."""
     with raw.open("wb") as file:
-        file.truncate(SIZE)
+        file.truncate(SCRATCH_SIZE)
     argv: list[str | Path] = ["sgdisk", "--set-alignment=2048"]
     argv += ["-n", "14:2048:+1M", "-t", "14:ef02", "-n", "15:0:+124M", "-t", "15:ef00"]
     argv += ["-n", f"1:{ROOT_START // 512}:0", "-t", "1:8304", raw]
@@ -160,7 +160,7 @@ def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
     late = work / "late.tar"
     late.write_bytes(debian_files.archive(debian_files.late(suite, netplan=_has_netplan(suite))))
     root = work / "root"
-    blocks = (SIZE - ROOT_START - MIB) // 1024  # the backup GPT lies in the last MiB
+    blocks = (SCRATCH_SIZE - ROOT_START - MIB) // 1024  # the backup GPT lies in the last MiB
     script = (
         'set -e; mkdir "$1"; trap \'rm -rf "$1"\' EXIT; '
         'tar -x -p --numeric-owner --xattrs --xattrs-include="*" --exclude="./dev/*" -C "$1" -f "$2"; '

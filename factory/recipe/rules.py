@@ -236,6 +236,21 @@ def disk_is_enough(source: Source) -> Found:
         yield ("requirements", "disk"), f"is less than the image's disk, {format_size(disk)}", suggestion
 
 
+def disk_holds_the_base(source: Source) -> Found:
+    """The image's disk is no smaller than its base; of most bases the size is known when they are there only."""
+    from factory.base_definition import resolve
+
+    try:
+        disk = parse_size(source.text("disk") or "4GiB")
+        base = resolve(source.text("base"), source.folder)
+    except (ValueError, UsageError):
+        return  # the model says so, or the rule about bases
+    if 2**30 <= disk < base.size:  # of a smaller one the model says so
+        yield ("disk",), f"is less than the base {base.name}, {format_size(base.size)}", (
+            f"write at least {format_size(base.size)}"
+        )  # fmt: skip
+
+
 def cloud_init_keeps_off(source: Source) -> Found:
     """``cloud_init`` leaves alone what the build stands on."""
     yield from cloud_init.faults(source.root)
@@ -256,6 +271,7 @@ RULES: tuple[Callable[[Source], Found], ...] = (
     settings_fit,
     network_is_there_when_needed,
     disk_is_enough,
+    disk_holds_the_base,
     cloud_init_keeps_off,
 )
 """Every rule; the loader runs them all."""
