@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
 import subprocess
 import time
@@ -136,3 +138,41 @@ def test_resume_without_waiting_tells_the_store_of_an_active_image_only(site: Si
     entry = read_manifest(site.build).publication
     assert entry is not None
     assert entry.status == "active"
+
+
+@pytest.mark.parametrize(("target", "file"), [("mgc", "SHA256SUMS"), ("generic", "import.json")])
+def test_a_file_of_this_host_that_cannot_be_written_after_the_upload_is_a_failure_to_publish(
+    site: Site, target: str, file: str
+) -> None:
+    document = json.loads((site.build / "manifest.json").read_text())
+    (site.build / "manifest.json").write_text(json.dumps(document | {"targets": ["mgc", "generic"]}))
+    place = site.build / file
+    place.unlink(missing_ok=True)
+    place.mkdir()  # nothing can be written there, not even by root
+    first = site.factory("publish", site.build, "--target", target)
+    assert (first.returncode, first.stdout) == (6, ""), first.stderr
+    assert "[publish.local-file]" in first.stderr
+    assert str(place) in first.stderr
+    assert "nginx-1.10.qcow2" in names(site)
+    place.rmdir()
+    second = site.factory("publish", site.build, "--target", target)
+    assert second.returncode == 0, second.stderr
+    assert names(site) >= EVERYTHING
+    sums = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=site.build, capture_output=True, check=False)
+    assert sums.returncode == 0, sums.stderr
+    assert site.cloud.count("POST") == (1 if target == "mgc" else 0)
+
+
+def test_resume_that_cannot_write_a_file_of_this_host_is_a_failure_to_publish(site: Site) -> None:
+    image = interrupted(site)
+    site.cloud.images[image].statuses = ["active"]
+    (ledger,) = (Path(os.environ["FACTORY_STATE"]) / "publications").glob("*.json")
+    (site.build / "SHA256SUMS").unlink()
+    (site.build / "SHA256SUMS").mkdir()
+    first = site.factory("publish", "--resume", image)
+    assert first.returncode == 6, first.stderr
+    assert "[publish.local-file]" in first.stderr
+    (site.build / "SHA256SUMS").rmdir()
+    assert site.factory("publish", "--resume", image).returncode == 0
+    assert names(site) == EVERYTHING
+    assert '"told": true' in ledger.read_text()

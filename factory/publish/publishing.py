@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from factory import files, settings
-from factory.errors import UsageError
+from factory.copying import file_digest
+from factory.errors import HostError, PublishError, UsageError
 from factory.manifest import MANIFEST, PublicationEntry, read_manifest
 from factory.manifest import write as write_manifest
 from factory.publish import (
@@ -59,6 +61,20 @@ class Planned:
     data: dict[str, Any]
 
 
+@contextlib.contextmanager
+def _after_the_upload() -> Iterator[None]:
+    """Turn a HostError inside, such as a full disk, into a PublishError: the image is fine, and in the store."""
+    try:
+        yield
+    except HostError as error:
+        raise PublishError(
+            f"the image is in the store, and then this host failed: {error.message}",
+            cause=error.cause,
+            hint=f"{error.hint.rstrip('.')}. Then run the same command again, which goes on from there".lstrip(". "),
+            code="publish.local-file",
+        ) from error
+
+
 def publish(
     artefact: Artefact,
     target: str,
@@ -92,10 +108,12 @@ def publish(
         return published
     url = signing.fresh(artefact, target, life, console)
     if url_file is not None:
-        signing.write(url_file, url)
+        with _after_the_upload():
+            signing.write(url_file, url)
     return replace(published, url=url)
 
 
+@_after_the_upload()
 def taken(store: Store, artefact: Artefact, brought: Brought) -> Published:
     """What follows when the cloud had the image: what the run that brought it there did not come to."""
     there = store.find(artefact) if brought.how == "adopted" else None
@@ -122,6 +140,7 @@ def _look_at_all(
     return preparation.firmware
 
 
+@_after_the_upload()
 def conclude(
     store: Store,
     stored: StoredObject,
@@ -165,6 +184,7 @@ def plan(
     return Planned(preparation.describe(url), preparation.as_dict(url))
 
 
+@_after_the_upload()
 def resume(image: str, target: str, wishes: Wishes, console: Console) -> Published:
     """Wait for an import that was begun, by the cloud's id of the image. Raises UsageError and PublishError.
 
@@ -237,7 +257,10 @@ def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: st
     if manifest.image.sha256 != sha256:
         return  # another build lies there now
     told = manifest.publication
+    sums = {manifest.image.file: manifest.image.sha256}
     if told and (told.target, told.id, told.status) == (brought.target, brought.id, brought.status):
+        if not _summed(folder):  # an earlier run could not write it
+            files.write_sums(folder, sums)
         return  # nothing new; the manifest stays the one that lies beside the image in the store
     entry = PublicationEntry(
         target=brought.target,
@@ -253,4 +276,11 @@ def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: st
         moment=datetime.now(UTC),
     )
     write_manifest(folder / MANIFEST, manifest.model_copy(update={"publication": entry}))
-    files.write_sums(folder, {manifest.image.file: manifest.image.sha256})
+    files.write_sums(folder, sums)
+
+
+def _summed(folder: Path) -> bool:
+    """Whether ``SHA256SUMS`` has the manifest as it is."""
+    with files.touching(folder, "Reading a build"):
+        line = files.sum_line(MANIFEST, file_digest(folder / MANIFEST))
+        return (folder / files.SUMS).is_file() and line in (folder / files.SUMS).read_text("utf-8", "replace")
