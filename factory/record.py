@@ -16,7 +16,6 @@ from factory.publish import Artefact
 if TYPE_CHECKING:
     from factory.console import StageRecord
     from factory.customise import Customised
-    from factory.layers import Use
     from factory.site import Site
 
 
@@ -84,9 +83,7 @@ class Record:
                 "accelerator": self.site.hypervisor.accelerator.name,
                 "tools": {**self.tools, "factory": __version__},
                 "stages": tuple(
-                    _stage(record, self.customised.uses)
-                    for record in self.site.console.timeline()
-                    if record.start >= self.started
+                    self._stage(record) for record in self.site.console.timeline() if record.start >= self.started
                 ),
                 "packages": tuple(manifest.PackageEntry(**package) for package in self.customised.packages),
                 "image": {
@@ -110,6 +107,17 @@ class Record:
                 "properties": dict(recipe.properties),
             }
         )
+
+    def _stage(self, record: StageRecord) -> manifest.StageEntry:
+        base = self.site.base
+        if record.path == f"{self.site.plan.recipe.name}/base":
+            digest = base.entry.key.rpartition("-")[2]  # before it stands the name, which can be a path
+            return manifest.StageEntry.of(record, key=digest, cache="hit" if base.cached else "miss", why=base.why)
+        use = next((use for use in self.customised.uses if use.name == record.name), None)
+        if use:
+            return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why)
+        hit = record.state == "cached"
+        return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")
 
 
 def artefact(site: Site, image: Path) -> Artefact:
@@ -147,11 +155,3 @@ def refuse_failures(findings: Sequence[Finding]) -> None:
         command=first.fix,
         output="\n".join(f"{finding.rule} ({finding.subject}): {finding.evidence[:300]}" for finding in bad[:10]),
     )
-
-
-def _stage(record: StageRecord, uses: Sequence[Use]) -> manifest.StageEntry:
-    use = next((use for use in uses if use.name == record.name), None)
-    if use:
-        return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why)
-    hit = record.state == "cached"
-    return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")

@@ -116,6 +116,15 @@ def test_an_old_base_is_made_again(kind: Kind) -> None:
     assert len(kind.made) == 2
 
 
+def test_a_base_that_is_made_says_why(kind: Kind) -> None:
+    assert get("debian-12").why == "made now: it was not in the cache"
+    assert get("debian-12", update=True).why == "made now: an update was asked for"
+    grow_old(9)
+    assert get("debian-12").why == "made now: the one in the cache was made 9 days ago, older than its max_age"
+    grow_old(-3)
+    assert get("debian-12").why == "made now: the one in the cache is dated in the future"
+
+
 def test_an_old_base_is_accepted_when_asked(kind: Kind) -> None:
     first = get("debian-12")
     grow_old(9)

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from factory import bases
 from factory.console import Console
 from factory.errors import BuildError, HostError, UsageError
 from factory.findings import Finding, Findings, Summary
@@ -270,17 +271,34 @@ def test_it_says_what_the_recipe_lets_the_checks_pass(tmp_path: Path) -> None:
     assert needing.checks.required_disk == 9 << 30
 
 
-def recorded(tmp_path: Path, recipe: str, began: datetime) -> Manifest:
+@pytest.mark.real
+def test_the_stage_of_the_base_has_its_key_and_why_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "own.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", own, "8M"], check=True)
+    recipe = recipe_files.HEAD.replace("debian-12", str(own))
+    for outcome, why in (("miss", "made now: it was not in the cache"), ("hit", "made less than a minute ago")):
+        began, console = datetime.now(UTC), Console.quiet()
+        with console.stage("web"), console.stage("base") as stage:
+            base = bases.obtain(bases.resolve(str(own)), console=console)
+            if base.cached:
+                stage.cached(base.why)
+        entry = next(each for each in recorded(tmp_path, recipe, began, base, console).stages if each.name == "base")
+        assert (entry.path, entry.cache, entry.why) == ("web/base", outcome, why)
+        assert entry.key and base.entry.key.endswith(f"-{entry.key}")
+
+
+def recorded(tmp_path: Path, recipe: str, began: datetime, base: Any = None, console: Any = None) -> Manifest:
     """What is written of a build of *recipe*."""
     recipe_files.write(tmp_path, recipe)
     image = tmp_path / "web-1.0.0.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "8M"], check=True)
     site = SimpleNamespace(
         plan=make_plan(str(tmp_path / "recipes/web.yaml")),
-        base=SimpleNamespace(name="debian-12", kind="scratch", sha256="b" * 64, created=began, facts={}),
+        base=base or SimpleNamespace(name="debian-12", kind="scratch", sha256="b" * 64, created=began, facts={}),
         workspace=SimpleNamespace(build_id="20261122T101500Z-0123abcd"),
         hypervisor=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")),
-        console=Console.quiet(),
+        console=console or Console.quiet(),
     )
     customised = SimpleNamespace(uses=(), packages=())
     Record(cast(Any, site), cast(Any, customised), image, "a" * 64, [], (), "none", {}, began).write_manifest()

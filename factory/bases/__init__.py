@@ -175,7 +175,7 @@ def _make(request: _Request, store: cache.Cache, console: Console, options: Mapp
             facts = module.build(definition, image, work=work, console=console, **options)
             entry = store.put("base", request.key, image, _facts(definition, facts))
             store.trim(limit, keep=[entry])
-            base = _base(definition, entry, cached=False, why="made now")
+            base = _base(definition, entry, cached=False, why=f"made now: {_lack(request, old)}")
     except UsageError:
         raise
     except FactoryError as error:
@@ -187,6 +187,19 @@ def _make(request: _Request, store: cache.Cache, console: Console, options: Mapp
     if definition.pin and not _matches(definition.pin, base.entry):
         raise _pin_mismatch(definition, base.entry)
     return base
+
+
+def _lack(request: _Request, old: cache.Entry | None) -> str:
+    """Why the cache had nothing of use for *request*."""
+    if old is None:
+        return "it was not in the cache"
+    if request.definition.pin:
+        return "the one in the cache is not the pinned one"
+    if request.update:
+        return "an update was asked for"
+    if old.ahead:
+        return "the one in the cache is dated in the future"
+    return f"the one in the cache was made {age(old.age)} ago, older than its max_age"
 
 
 def _pin_mismatch(definition: Definition, entry: cache.Entry | None) -> BaseError:
