@@ -11,12 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from factory import __version__, build, doctor, errors
+from factory import __version__, build, doctor, errors, settings
 from factory.build import Built, Options
 from factory.console import Console
 from factory.errors import StepFailed
 from factory.findings import Summary
 from factory.plan import Plan
+from factory.workspace import Workspace
 from tests import command_line
 from tests.command_line import Done
 from tests.recipe_files import HEAD, write
@@ -326,6 +327,28 @@ def test_a_failed_build_is_an_error_and_its_json_has_no_secret(factory: Factory)
     assert "***" in built["error"]["cause"]
     assert "horse" not in done.stdout + done.stderr
     assert "error: step 1 failed." in done.stderr
+
+
+def test_what_is_built_again_tells_its_events_as_the_command_line_asks(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The build itself is replaced by one that fails at once and is kept."""
+
+    def fail(plan: Plan, options: Options, console: Console) -> Built:
+        workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
+        console.say("It begins.")
+        workspace.keep("step.failed", options.again)
+        workspace.fail()
+        raise StepFailed("step 1 failed")
+
+    monkeypatch.setattr(build, "build", fail)
+    words = ("build", write(tmp_path, HEAD), "--output", tmp_path / "out", "--keep", "on-failure")
+    assert " It begins.\n" in factory(*words).stderr
+    again = factory("--log-format", "json", "retry")
+    assert again.returncode == 4
+    told = [json.loads(line) for line in again.stderr.splitlines()]
+    assert [each["text"] for each in told if each["event"] == "message"][1:] == ["It begins."]
+    assert factory("retry").stderr.splitlines()[1].endswith(" It begins.")
 
 
 @pytest.mark.usefixtures("quick_builds")

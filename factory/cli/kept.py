@@ -55,4 +55,4 @@ def retry(
     make_plan(words[1], settings=settings_of([*kept.settings_in(words)]))  # before what is kept goes
     ledger.drop(settings.state_dir(), entry)
     console_for(context).say(f"Again: factory {' '.join(words)}")
-    call(words)
+    call(["--log-format", context.obj, *words])  # it reads the options of the whole command line anew
