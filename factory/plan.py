@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,24 @@ class Row:
     size: int = 0
 
 
-def describe(plan: Plan, accelerator: str) -> list[Row]:
-    """What would run with *accelerator*, and whether it is cached and why. Nothing is changed."""
+def describe(plan: Plan, accelerator: str, output: Path, *, saves: bool = True) -> list[Row]:
+    """What would run with *accelerator*, and whether it is cached and why. Nothing is changed.
+
+    Below *output* are the earlier builds; *saves* is whether machines can be saved as layers.
+    """
+    from factory.renewal import unchanged
+
+    found = unchanged.find(plan, output, "full")
+    rows = _stages(plan, accelerator, saves)
+    if found.image is None:
+        return [Row("build", plan.image, f"runs: {found.why}", "miss", found.why, plan.key), *rows]
+    state = f"nothing to do, {found.why} ({found.image.manifest.build_id})"
+    there = Row("build", plan.image, state, "hit", found.why, plan.key)
+    return [there, *(row if row.cache == "hit" else replace(row, state="not needed") for row in rows)]
+
+
+def _stages(plan: Plan, accelerator: str, saves: bool) -> list[Row]:
+    """What a build would go through that does not end at once."""
     from factory import bases
 
     recipe = plan.recipe
@@ -72,7 +88,7 @@ def describe(plan: Plan, accelerator: str) -> list[Row]:
     else:
         state, hit = f"to be made again: {have.why}, older than its max_age", "miss"
     rows = [Row("base", f"{plan.base.name} ({plan.base.kind})", state, hit, state, size=have.size if have else 0)]
-    rows += _points(plan, have.sha256 if have and hit == "hit" else "", accelerator)
+    rows += _points(plan, have.sha256 if have and hit == "hit" else "", accelerator, saves)
     rows += [
         Row("scrub", "all operations", "runs"),
         Row("image", plan.image, "made"),
@@ -83,7 +99,7 @@ def describe(plan: Plan, accelerator: str) -> list[Row]:
     return rows
 
 
-def _points(plan: Plan, base_sha256: str, accelerator: str) -> list[Row]:
+def _points(plan: Plan, base_sha256: str, accelerator: str, saves: bool) -> list[Row]:
     """The boot, the upgrade and the steps, each with what becomes of its layer."""
     from factory.layers import Policy
     from factory.layers.layering import survey
@@ -95,7 +111,7 @@ def _points(plan: Plan, base_sha256: str, accelerator: str) -> list[Row]:
     for number, step in enumerate(recipe.provision, 1):
         names[f"{number}/{total} {step.kind}"] = f"step {number}"
         whats[f"{number}/{total} {step.kind}"] = f"{step.kind}: {step.title}"
-    _, start = survey(recipe, base_sha256, accelerator, Policy())
+    _, start = survey(recipe, base_sha256, accelerator, Policy(), saves=saves)
     return [
         Row(
             names.get(use.name, use.name),

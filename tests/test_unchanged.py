@@ -186,3 +186,44 @@ def test_it_takes_less_than_a_second_and_a_half(place: Path) -> None:
         assert command_line.run(*words).returncode == 0
         took.append(time.monotonic() - start)
     assert min(took) < 1.5
+
+
+def test_a_plan_says_that_there_is_nothing_to_do(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(*words: str | Path) -> dict[str, dict[str, Any]]:
+        done = factory("plan", place / "recipes/web.yaml", *words, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        return {row["stage"]: row for row in json.loads(done.stdout)["stages"]}
+
+    factory = command_line.inside(capsys, monkeypatch)
+    plan = plan_of(place)
+    there = ("--output", place / "out")
+    before = rows(*there)
+    assert (before["build"]["cache"], before["build"]["key"]) == ("miss", plan.key)
+    assert "no build of this recipe" in before["build"]["why"]
+    assert [before[stage]["state"] for stage in ("scrub", "image", "boot test")] == ["runs", "made", "runs"]
+    folder = built(place, plan)
+    after = rows(*there)
+    assert after["build"]["cache"] == "hit" and "unchanged since the build of" in after["build"]["why"]
+    assert folder.name in after["build"]["state"] and after["build"]["state"].startswith("nothing to do")
+    others = {row["state"] for stage, row in after.items() if stage != "build" and row["cache"] != "hit"}
+    assert others == {"not needed"}
+    assert after["base"]["state"] == before["base"]["state"], "what is cached is told as that"
+    assert rows("--output", place / "elsewhere")["build"]["cache"] == "miss"
+    assert not (place / "elsewhere").exists()
+
+
+def test_a_plan_knows_what_a_daemon_keeps(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factory = command_line.inside(capsys, monkeypatch)
+    recipe = place / "recipes/web.yaml"
+    monkeypatch.setenv("FACTORY_CONNECT", "qemu:///system")
+    for words in (("plan", recipe), ("plan", recipe, "--connect", "qemu:///session")):
+        told = json.loads(factory(*words, "--json").stdout)["stages"]
+        points = [row for row in told if row["stage"] in ("machine", "upgrade", "step 1")]
+        assert {(row["cache"], row["why"]) for row in points} == {("miss", "a daemon's libvirt keeps no layers")}
+        assert len({row["key"] for row in points}) == len(points) > 1
+    assert "daemon" not in factory("plan", recipe, "--connect", "qemu:///embed").stdout
+    assert factory("plan", recipe, "--connect", "qemu+ssh://far/system").returncode == 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from factory.cli.options import Accel, AsJson, Document, Recipes, Set, Target, settings_of
+from factory.cli.options import Accel, AsJson, Connect, Document, Output, Recipes, Set, Target, libvirt, settings_of
 from factory.cli.root import app, table
 
 
@@ -29,13 +30,15 @@ def plan(
     target: Target = [],  # noqa: B006
     values: Set = [],  # noqa: B006
     accel: Accel = None,
+    connect: Connect = "",
+    output: Output = Path("out"),
     sizes: Annotated[bool, typer.Option("--sizes", help="What each thing takes in the cache.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a build would run, and what is cached and why."""
     from factory import settings
     from factory.errors import HostError
-    from factory.hypervisor import accelerator
+    from factory.hypervisor import accelerator, embedded
     from factory.plan import describe, make_plan
 
     made = make_plan(recipe, settings=settings_of(values), target=target)
@@ -43,7 +46,7 @@ def plan(
         chosen = accelerator.choose(accel.value if accel else settings.value("FACTORY_ACCEL")).name
     except HostError:  # a plan may be looked at where nothing can be built
         chosen = "tcg"
-    rows = describe(made, chosen)
+    rows = describe(made, chosen, output, saves=libvirt(connect) == embedded.URI)
     if as_json:
         stages = [vars(row) for row in rows]
         typer.echo(json.dumps({"schema": 1, "recipe": made.recipe.name, "key": made.key, "stages": stages}, indent=2))

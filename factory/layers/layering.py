@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from factory.recipe import Recipe
     from factory.site import Site
 
+NOT_SAVED = "a daemon's libvirt keeps no layers"
 WORTH = 2.0  # seconds of work that are worth a layer
 
 
@@ -63,12 +64,23 @@ def spec_of(recipe: Recipe, accelerator: str, overlay: Path, iso: Path) -> Machi
     )
 
 
-def survey(recipe: Recipe, base_sha256: str, accelerator: str, policy: Policy) -> tuple[tuple[LayerKey, ...], Start]:
-    """The points of a build of *recipe*, and where it would start; nothing is changed. For ``factory plan``."""
+def survey(
+    recipe: Recipe, base_sha256: str, accelerator: str, policy: Policy, *, saves: bool = True
+) -> tuple[tuple[LayerKey, ...], Start]:
+    """The points of a build of *recipe*, and where it would start; nothing is changed. For ``factory plan``.
+
+    *saves* is whether its machines can be saved, which those of a daemon's libvirt cannot.
+    """
     keys = layer_keys(recipe, machine_parts(recipe, base_sha256, accelerator))
+    if not saves:
+        return keys, _all_missed(keys, NOT_SAVED)
     store = cache.Cache()
     history = layers.read_history(layers.history_path(store, recipe.file))
     return keys, layers.choose(store, keys, policy, history)
+
+
+def _all_missed(keys: Sequence[LayerKey], why: str) -> Start:
+    return Start(uses=tuple(Use(each.name, each.key, "miss", why) for each in keys))
 
 
 class Layering:
@@ -92,7 +104,7 @@ class Layering:
         if self._active:
             self.start = layers.choose(self.store, self.keys, policy, layers.read_history(self._history))
         else:
-            self.start = self._all_missed("a daemon's libvirt keeps no layers")
+            self.start = _all_missed(self.keys, NOT_SAVED)
 
     def __enter__(self) -> Layering:
         return self
@@ -115,10 +127,7 @@ class Layering:
         self._console.say(f"The saved guest cannot be used ({self._console.safe(reason)}): booting cold.")
         if self.start.layer:
             layers.drop(self.store, self.start.layer)
-        self.start = self._all_missed("the saved guest could not be used")
-
-    def _all_missed(self, why: str) -> Start:
-        return Start(uses=tuple(Use(each.name, each.key, "miss", why) for each in self.keys))
+        self.start = _all_missed(self.keys, "the saved guest could not be used")
 
     def begun(self) -> None:
         """The guest is there: what comes from now on is work that a layer can save."""
