@@ -30,7 +30,7 @@ DEFAULTS: dict[str, str] = {
     "FACTORY_S3_PREFIX": "",
     "FACTORY_S3_ADDRESSING": "",
     "FACTORY_S3_STORAGE_CLASS": "",
-    "FACTORY_S3_CHECKSUMS": "",
+    "FACTORY_S3_CHECKSUMS": "when_required",
     "FACTORY_MGC_API_URL": "",
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import importlib
 import os
 from collections.abc import Iterator
+from types import ModuleType
 
-from factory import http, settings
+from factory import http, settings, targets
 from factory.doctor.row import Check
+from factory.errors import UsageError
+from factory.publish import store_settings, transport
 from factory.quoting import escape
 
 CREDENTIALS = {
@@ -23,9 +28,12 @@ CREDENTIALS = {
 
 def examine() -> Iterator[Check]:
     """A row for each setting and credential, set or not."""
+    supplied = _supplied()
     for name in settings.DEFAULTS:
         found = settings.setting(name)
-        if found.value:
+        if found.origin == "default" and name in supplied:
+            yield _row(name, supplied[name])
+        elif found.value:
             # An address may hold a password by mistake.
             text = " ".join(http.shown(word) if word.startswith("http") else word for word in found.value.split())
             yield _row(name, f"{text} ({'the default' if found.origin == 'default' else f'from {found.origin}'})")
@@ -43,8 +51,39 @@ def examine() -> Iterator[Check]:
 def publishing() -> list[str]:
     """What is set that only publishing needs: somebody means to publish."""
     names = [name for name in settings.DEFAULTS if name.startswith(("FACTORY_S3_", "FACTORY_MGC_"))]
-    chosen = [name for name in names if settings.value(name)]
+    chosen = [name for name in names if settings.setting(name).origin != "default"]
     return chosen + [name for name in CREDENTIALS if name.startswith("MGC_") and os.environ.get(name)]
+
+
+def target() -> transport.Transport | None:
+    """The target that the credentials of this host are for: of its store, else of its cloud; None: nothing tells."""
+    ways = [transport.load(name) for name in targets.names()]
+    for way in ways:
+        if way.key_id_variable and os.environ.get(way.key_id_variable):
+            return way
+    return next((way for way in ways if (look := getattr(importer(way.importer), "set_up", None)) and look()), None)
+
+
+def importer(name: str) -> ModuleType | None:
+    """The importer called *name*; None when there is none."""
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.import_module(f"factory.publish.{name}")
+    return None
+
+
+def _supplied() -> dict[str, str]:
+    """What targets supply for settings that are not set, each with its target; by the name of the setting."""
+    found: dict[str, list[str]] = {}
+    for name in targets.names():
+        way = transport.load(name)
+        more = getattr(importer(way.importer), "supplied", dict)
+        try:
+            values: dict[str, str] = store_settings.supplied(way) | more()
+        except UsageError:  # what is set is for another target
+            continue
+        for each, value in values.items():
+            found.setdefault(each, []).append(f"{value} (from target {name})")
+    return {each: ", ".join(values) for each, values in found.items()}
 
 
 def _row(name: str, found: str) -> Check:

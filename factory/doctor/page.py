@@ -16,7 +16,7 @@ def page(checks: Sequence[Check], width: int | None) -> str:
     """*checks* in at most *width* columns, but words are not broken; None: each in one line, for programs."""
     parts = [_lines([check for check in checks if check.about == "host"], width)]
     if others := [check for check in checks if check.about != "host"]:
-        parts.append([_fill(f"Settings: the environment, then {settings.config_file()}", width)])
+        parts.append([_fill(f"Settings: the environment, then {settings.config_file()}, then the target's", width)])
         parts[-1] += _lines(others, width)
     return "\n\n".join(["\n".join(lines) for lines in parts if lines] + [_fill(_last(checks), width)])
 

@@ -5,11 +5,8 @@ Every question is harmless, short, and asked at the same time as the others.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
-import importlib
-import os
 import socket
 import ssl
 import urllib.error
@@ -23,6 +20,7 @@ from urllib.parse import urlsplit
 from factory import http, mirror, settings, targets
 from factory.doctor import configured
 from factory.doctor.row import Check, guarded
+from factory.errors import FactoryError
 from factory.publish import transport
 
 ANSWER = 5.0  # seconds that a service gets to answer
@@ -115,20 +113,25 @@ def object_storage() -> Iterator[Check]:
         else:
             yield Check("ok", "object storage", "not set up (FACTORY_S3_BUCKET); only publishing needs it")
         return
-    ways = [transport.load(name) for name in targets.names()]
-    named = [way for way in ways if way.key_id_variable and os.environ.get(way.key_id_variable)]
-    bare = transport.Transport(target="generic", importer="generic")
-    opened = open_store((named or [bare])[0], Console.quiet(), patience=ANSWER)
-    opened.prove_writable()
-    yield Check("ok", "object storage", f"the bucket {settings.value('FACTORY_S3_BUCKET')} can be written to")
+    meant = configured.target()
+    way = meant or transport.Transport(target="generic", importer="generic")
+    bucket = settings.value("FACTORY_S3_BUCKET")
+    try:
+        open_store(way, Console.quiet(), patience=ANSWER).prove_writable()
+    except FactoryError as error:
+        if meant or settings.value("FACTORY_S3_ENDPOINT"):
+            raise
+        found = f"Nothing says whose store has the bucket {bucket}, so Amazon's was tried: {error.message}"
+        fix = f"Set FACTORY_S3_ENDPOINT, or the key of the cloud that it belongs to. If it is Amazon's: {error.hint}"
+        yield Check("warn", "object storage", found, fix, command=error.command)
+        return
+    yield Check("ok", "object storage", f"the bucket {bucket} can be written to")
 
 
 def clouds() -> Iterator[Check]:
     """What each importer that can look finds: its function ``examine`` gives no row where it is not set up."""
     from factory.console import Console
 
-    for importer in sorted({transport.load(name).importer for name in targets.names()}):
-        with contextlib.suppress(ModuleNotFoundError):
-            module = importlib.import_module(f"factory.publish.{importer}")
-            if look := getattr(module, "examine", None):
-                yield from guarded(functools.partial(look, Console.quiet()), name=f"API of {importer}")
+    for name in sorted({transport.load(each).importer for each in targets.names()}):
+        if look := getattr(configured.importer(name), "examine", None):
+            yield from guarded(functools.partial(look, Console.quiet()), name=f"API of {name}")

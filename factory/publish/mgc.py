@@ -44,9 +44,19 @@ def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: C
     )
 
 
+def set_up() -> bool:
+    """Whether this host has a key for the API, or a profile that may have one."""
+    return bool(os.environ.get(KEY_VARIABLE)) or profile_file().is_file()
+
+
+def supplied() -> dict[str, str]:
+    """For the doctor: what stands for settings that are not set, by their names. Raises UsageError."""
+    return {"FACTORY_MGC_API_URL": place().url}
+
+
 def examine(console: Console) -> Iterator[Check]:
     """For the doctor: whether the API takes the key, by listing images once."""
-    if not os.environ.get(KEY_VARIABLE) and not profile_file().is_file():
+    if not set_up():
         yield Check("ok", "API of mgc", f"not set up ({KEY_VARIABLE}); only publishing to Magalu Cloud needs it")
         return
     where = place()

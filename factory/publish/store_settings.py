@@ -44,9 +44,7 @@ def of(transport: Transport, *, without_bucket: str = "") -> StoreSettings:
     region = settings.value("FACTORY_S3_REGION") or transport.region
     if region and not _REGION.fullmatch(region):
         raise _wrong("FACTORY_S3_REGION", region, "Write it as the store does, such as br-se1")
-    endpoint = settings.value("FACTORY_S3_ENDPOINT") or transport.endpoint.format(
-        region=transport.endpoint_regions.get(region, region)
-    )
+    endpoint = settings.value("FACTORY_S3_ENDPOINT") or _own_endpoint(transport, region)
     key_id, secret = _own_credentials(transport)
     return StoreSettings(
         endpoint=_endpoint(endpoint),
@@ -55,11 +53,25 @@ def of(transport: Transport, *, without_bucket: str = "") -> StoreSettings:
         prefix=_prefix(),
         addressing=_one_of("FACTORY_S3_ADDRESSING", ADDRESSING) or transport.addressing,
         storage_class=settings.value("FACTORY_S3_STORAGE_CLASS"),
-        checksums=_one_of("FACTORY_S3_CHECKSUMS", CHECKSUMS) or CHECKSUMS[0],
+        checksums=_one_of("FACTORY_S3_CHECKSUMS", CHECKSUMS),
         ca_bundle=_ca_bundle(),
         key_id=key_id,
         secret=secret,
     )
+
+
+def supplied(transport: Transport) -> dict[str, str]:
+    """What *transport* has for settings that are not set, by their names; looks at none of the others."""
+    found = {
+        "FACTORY_S3_ENDPOINT": _own_endpoint(transport, settings.value("FACTORY_S3_REGION") or transport.region),
+        "FACTORY_S3_REGION": transport.region,
+        "FACTORY_S3_ADDRESSING": transport.addressing if transport.addressing != ADDRESSING[0] else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _own_endpoint(transport: Transport, region: str) -> str:
+    return transport.endpoint.format(region=transport.endpoint_regions.get(region, region))
 
 
 def _endpoint(text: str) -> str:
