@@ -105,7 +105,7 @@ def _build(plan: Plan, options: Options, publication: BuildPublication, console:
         with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
             result = _run(plan, options, chosen, workspace, publication, console)
             whole.note(f"{result.size / 1e6:.0f} MB")
-        return _commit(workspace, result)
+        return _commit(workspace, result, options, console)
     except ImageRefused as error:
         _set_aside(workspace, options, error, keep_image=True)
         raise
@@ -166,7 +166,8 @@ def _run(
         except BuildError as error:
             _distrust(customised.uses, error)
             raise
-        customised.disk.unlink()
+        if options.keep != "always":
+            customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
         known = Known(tuple(plan.recipe.checks.allow_users), plan.recipe.requirements.disk or plan.recipe.disk)
         findings = ignoring(verify(image, customised, plan.targets, known, workspace.work, console), ignored)
@@ -255,8 +256,13 @@ def _announce(plan: Plan, chosen: accelerator.Accelerator, console: Console) -> 
     console.say(f"Building {plan.recipe.name} {plan.recipe.version} with {chosen.name.upper()} ({chosen.why}){slow}.")
 
 
-def _commit(workspace: Workspace, result: Built) -> Built:
-    folder = workspace.commit()
+def _commit(workspace: Workspace, result: Built, options: Options, console: Console) -> Built:
+    if options.keep == "always":
+        folder = workspace.commit("--keep always", options.again)
+        if workspace.entry.kept:
+            console.say(f"The working files are kept in {workspace.work}; 'factory gc' removes them.")
+    else:
+        folder = workspace.commit()
     return replace(result, folder=folder, image=folder / result.image.name)
 
 

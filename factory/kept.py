@@ -1,4 +1,4 @@
-"""Builds that were kept when they failed: which there are, and how to get into their machines."""
+"""Builds that were kept, as a rule when they failed: which there are, and how to get into their machines."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def _names(entry: Entry) -> tuple[str, ...]:
     return entry.build_id, entry.recipe, f"{entry.build_id}.failed", str(folder.with_name(f"{entry.build_id}.failed"))
 
 
+def _output(entry: Entry) -> Path:
+    """Where the logs of *entry* are: a good build can be kept, too."""
+    good = Path(entry.partial).with_name(entry.build_id)
+    return good if good.is_dir() else good.with_name(f"{entry.build_id}.failed")
+
+
 def machine_of(entry: Entry) -> KeptMachine:
     """The machine of *entry*, which still runs. Raises UsageError when it does not."""
     machine = entry.kept_machine
@@ -44,11 +50,10 @@ def machine_of(entry: Entry) -> KeptMachine:
         return machine
     raise UsageError(
         f"the machine of {entry.build_id} does not run any more",
-        cause="It ended with the failure, or its time is over"
+        cause="It ended with the build, or its time is over"
         if machine is None
         else "It was ended, or its time is over",
-        hint=f"Its console is in {Path(entry.partial).with_name(f'{entry.build_id}.failed')}; "
-        f"'factory retry {entry.build_id}' builds it again",
+        hint=f"Its console is in {_output(entry)}; 'factory retry {entry.build_id}' builds it again",
         code="usage.machine-gone",
     )
 
@@ -77,8 +82,7 @@ def console_of(entry: Entry, *, follow: bool) -> Iterator[str]:
     With *follow* until the machine ends; one that has ended has nothing more to say.
     """
     machine = entry.kept_machine
-    folder = Path(entry.partial).with_name(f"{entry.build_id}.failed")
-    watch = ConsoleWatch(Path(machine.console) if machine else folder / "console-build.log")
+    watch = ConsoleWatch(Path(machine.console) if machine else _output(entry) / "console-build.log")
     while True:
         runs = follow and any(ledger.started(child.pid) == child.start for child in entry.children)
         while text := watch.read():

@@ -171,8 +171,11 @@ class Workspace:
         """Write ``SHA256SUMS`` over the partial output, see :func:`factory.files.write_sums`."""
         return write_sums(self.partial, known)
 
-    def commit(self) -> Path:
-        """Make the output appear whole as ``out/<recipe>/<build id>``, point ``latest`` to it and drop the rest."""
+    def commit(self, keep: str = "", again: Sequence[str] = ()) -> Path:
+        """Make the output appear whole as ``out/<recipe>/<build id>``, point ``latest`` to it and drop the rest.
+
+        With *keep*, which says why, the working files stay as :meth:`keep` has it, if the ledger can be written.
+        """
         final = self.partial.with_name(self.build_id)
         with touching(self.partial, "Completing the output"):
             for path in self.partial.rglob("*"):
@@ -186,6 +189,9 @@ class Workspace:
             except OSError:
                 final.rename(self.partial)  # so that it can still be failed or discarded
                 raise
+        if keep:
+            with contextlib.suppress(HostError):
+                self.keep(keep, again)
         self._close()
         return final
 

@@ -73,6 +73,7 @@ def test_any_image_is_booted_as_it_can_be(described: Any, tmp_path: Path, monkey
         return boot_test.Outcome((), ())
 
     chosen = accelerator.Accelerator("tcg", "a test")
+    monkeypatch.setattr(boot_any, "reap", lambda _: [])  # it would end what other runs have left on this host
     monkeypatch.setattr(boot_test, "run", run)
     monkeypatch.setattr(boot_any, "Hypervisor", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(accelerator, "choose", lambda _: chosen)

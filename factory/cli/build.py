@@ -63,7 +63,9 @@ def build(
     ] = BootTestMode.full,
     keep: Annotated[
         Keep | None,
-        typer.Option("--keep", help="When machine and working files stay; default on a terminal: on-failure."),
+        typer.Option(
+            "--keep", help="When working files stay, and a failed build's machine; default on a terminal: on-failure."
+        ),
     ] = None,
     keep_for: Annotated[str, typer.Option("--keep-for", metavar="TIME", help="How long a kept machine runs.")] = "1h",
     jobs: Annotated[
