@@ -21,6 +21,8 @@ REASON = "to work with disk images"
 PACKAGE = "qemu-utils"
 PUBLISHED = {"compat": "1.1", "compression_type": "zlib"}  # what every importer reads; some refuse zstd
 
+FULL = 16 << 20  # bytes; QEMU writes up to some MiB at once, and what was too large leaves the rest free
+
 _PERCENT = re.compile(r"\((\d+(?:\.\d+)?)/100%\)")
 _FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 
@@ -224,6 +226,15 @@ def sha256(path: Path, stage: Progress | None = None) -> str:
     """The sha256 of a file in hexadecimal. Raises HostError when it cannot be read."""
     with files.touching(path, "Reading an image"):
         return copying.file_digest(path, report=stage.progress if stage else None)
+
+
+def full(folder: Path) -> bool:
+    """Whether the file system of *folder* has no space left for a write of QEMU."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < FULL
 
 
 def require_space(path: Path, needed: int, what: str) -> None:

@@ -10,15 +10,18 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from factory import cache, disk, files, finish, ledger, manifest
 from factory.build import Options, _set_aside
 from factory.console import Console
-from factory.errors import HostError, StepFailed
+from factory.errors import HostError, MachineError, StepFailed
 from factory.findings import Findings
 from factory.hypervisor import kept_machine
+from factory.hypervisor.domain import Disk, MachineSpec
+from factory.hypervisor.machine import Machine
 from factory.workspace import Workspace
 from tests import command_line
 from tests.command_line import TOP, program, run
@@ -192,9 +195,34 @@ def test_a_guest_that_fills_the_hosts_disk_is_told_as_such(tmp_path: Path) -> No
     """QEMU stops such a guest, which then says nothing more: without a look at QEMU it would only seem to hang."""
     with mounted(tmp_path / "state", "size=6m,mode=711"):
         (facts,) = told([*SCENARIO, "fills_its_disk"], tmp_path / "state", tmp_path / "cache")
-    assert facts["code"] == "machine.disk-not-written"
+    assert facts["code"] == "host.disk-full"
     assert facts["alive"] is True
     assert facts["seconds"] < 30
+
+
+@AS_ROOT
+@pytest.mark.parametrize("is_full", [True, False])
+def test_a_disk_that_qemu_cannot_write_is_a_lack_of_this_host_when_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    with mounted(tmp_path / "small", "size=24m") as place:
+        log = tmp_path / "console-build.log"
+        log.touch()
+        monkeypatch.setattr(Machine, "alive", True)
+        spec = MachineSpec(
+            "build", "0" * 8, "52:54:00:00:00:00", 1, log, "tcg", (Disk(tmp_path / "seed.iso", "raw", readonly=True),
+            Disk(place / "disk.qcow2", "qcow2")), 1, 1 << 28,
+        )  # fmt: skip
+        machine = Machine(SimpleNamespace(connection=SimpleNamespace(stopped=lambda _: "an error"), owner=None), spec)  # type: ignore[arg-type]
+        machine._domain = object()
+        if is_full:
+            fill(place)
+        with pytest.raises(HostError if is_full else MachineError) as caught:
+            machine.check_alive() and machine.require_alive()
+    assert (caught.value.status, caught.value.code) == (
+        (3, "host.disk-full") if is_full else (4, "machine.disk-not-written")
+    )
+    assert (str(place) in caught.value.cause) is is_full
 
 
 @AS_ROOT

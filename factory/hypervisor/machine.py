@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import disk as disks
-from factory.errors import MachineError
+from factory.errors import FactoryError, HostError, MachineError
 from factory.hypervisor import embedded, saved
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.console_watch import ConsoleWatch
@@ -226,12 +226,7 @@ class Machine:
             sign, line = death
             raise self._error(f"{sign.cause} before {what}", f"The console says: {line}", sign.hint, sign.code)
         if self._domain is not None and (stopped := self._hypervisor.connection.stopped(self._domain)):
-            raise self._error(
-                f"QEMU stopped the machine before {what}",
-                f"It could not write the machine's disk: {stopped}",
-                "Free some space below FACTORY_STATE: the disk of this host is probably full",
-                "machine.disk-not-written",
-            )
+            raise self._not_written(what, stopped)
         if not powered_off and not self.alive:
             self.console.read()
             raise self._error(
@@ -240,6 +235,23 @@ class Machine:
                 "Was it killed, for lack of memory perhaps? 'dmesg' tells",
                 "machine.ended",
             )
+
+    def _not_written(self, what: str, stopped: str) -> FactoryError:
+        """That QEMU *stopped* the machine over its disk: because that of the host is full, if it is."""
+        message, disk = f"QEMU stopped the machine before {what}", "It could not write the machine's disk"
+        for folder in (each.path.parent for each in self.spec.disks if not each.readonly):
+            if disks.full(folder):
+                return HostError(
+                    message,
+                    cause=f"{disk}: no space is left in {folder}",
+                    hint="Free some space there, or set FACTORY_STATE to a larger disk",
+                    output=self.console.tail(),
+                    code="host.disk-full",
+                )
+        hint = (
+            "Has this host's disk a fault (dmesg), or was it full for a while? See that FACTORY_STATE is on a sound one"
+        )
+        return self._error(message, f"{disk}: {stopped}", hint, "machine.disk-not-written")
 
     def _error(self, message: str, cause: str, hint: str, code: str) -> MachineError:
         return MachineError(
