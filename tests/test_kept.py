@@ -207,6 +207,7 @@ def test_retry_calls_the_build_as_it_was_called_and_writes_no_secret_down(
     assert ledger.entries(tmp_path / "state") == [entry], "what cannot be built again stays"
     again = run("retry", entry.build_id, "--set", "token=s3cret", before=before)
     assert again.returncode == 4
+    assert "Again: factory build" in again.stderr and "s3cret" not in again.stderr
     assert again.stdout == first.stdout.replace("aus gabe", str(command_line.TOP / "aus gabe"))
     (second,) = ledger.entries(tmp_path / "state")
     assert second.build_id != entry.build_id and second.again == entry.again

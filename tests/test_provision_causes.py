@@ -78,6 +78,9 @@ def test_the_guests_own_answer_is_understood() -> None:
     assert killed is not None and killed[2] == "step.guest-out-of-memory" and "killed tail" in killed[0]
     long_ago = KILLED.replace("411.871236", "  20.000000")
     assert causes.judged(DF.format(used=1, percent="40%") + long_ago, 10) is None, "of an earlier step, which went well"
+    before = KILLED.replace("411.871236", "409.500000")  # a step ended with it, and this one began at once
+    uptime = float(DF.split()[0])
+    assert causes.judged(DF.format(used=1, percent="100%") + before, uptime - 411.0) == full
     assert causes.judged("", 10) is None
 
 

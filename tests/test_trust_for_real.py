@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,6 +298,13 @@ def test_an_ordinary_user_builds_an_image_to_its_end(tmp_path: Path) -> None:
         ],
         home,
     )
+    copied = work / "cache/base" / have.entry.key / have.sha256
+    copied.parent.mkdir(parents=True)
+    shutil.copytree(have.entry.folder, copied)
+    (work / "cache").chmod(0o700)
+    owner = home.stat()
+    for path in (work, *work.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
     done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"wrong=\[\]", done.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -52,7 +53,10 @@ def retry(
 
     entry = kept.find(build)
     words = kept.again(entry, values)
-    make_plan(words[1], settings=settings_of([*kept.settings_in(words)]))  # before what is kept goes
+    plan = make_plan(words[1], settings=settings_of([*kept.settings_in(words)]))  # before what is kept goes
     ledger.drop(settings.state_dir(), entry)
-    console_for(context).say(f"Again: factory {' '.join(words)}")
+    console = console_for(context)
+    for secret in plan.recipe.secrets:
+        console.redact(secret)
+    console.say(f"Again: factory {shlex.join(console.safe(word) for word in words)}")
     call(["--log-format", context.obj, *words])  # it reads the options of the whole command line anew

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 from factory.errors import BuildError, MachineError, StepFailed
@@ -57,6 +58,7 @@ CAUSES = (
     ),
 )
 KILLED = re.compile(r"^\[ *([0-9.]+)\].*Killed process \d+ \(([^)]+)\)", re.MULTILINE)
+SLACK = 1.0  # seconds between the guest's clock and ours; what a step before this one did is not its fault
 QUESTION = (
     "cat /proc/uptime; df -P -x squashfs -x iso9660 -x tmpfs -x devtmpfs 2>/dev/null; "
     "df -Pi -x squashfs -x iso9660 -x tmpfs -x devtmpfs -x vfat 2>/dev/null; dmesg 2>/dev/null | grep 'Killed process'"
@@ -86,18 +88,19 @@ def _read(output: str) -> tuple[str, str, str] | None:
 
 
 def _asked(guest: Guest, seconds: float) -> tuple[str, str, str] | None:
+    start = time.monotonic()
     try:
         answer = guest.run(QUESTION, check=False, timeout=30).stdout
     except (MachineError, BuildError):
         return None
-    return judged(answer, seconds)
+    return judged(answer, seconds + time.monotonic() - start)
 
 
 def judged(answer: str, seconds: float) -> tuple[str, str, str] | None:
-    """What the *answer* to QUESTION means for a step that has just run for *seconds*."""
+    """What the *answer* to QUESTION means for a step that began *seconds* ago."""
     uptime = re.match(r"([0-9.]+) ", answer)
     for when, name in KILLED.findall(answer):
-        if uptime and float(when) >= float(uptime[1]) - seconds - 5:
+        if uptime and float(when) >= float(uptime[1]) - seconds - SLACK:
             return (
                 f"The guest ran out of memory, and its kernel killed {name}",
                 MEMORY,
