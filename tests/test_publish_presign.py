@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from factory.console import Console
-from factory.errors import PublishError
+from factory.errors import HostError, PublishError
 from factory.publish import Artefact, PresignedUrl, StoredObject, artefacts, signing
 from factory.publish.probe import probe
 from factory.publish.publications import Publication
@@ -44,6 +44,14 @@ def test_anybody_with_the_url_reads_the_image_and_nothing_else(store: ObjectStor
     assert requests.get(other, verify=str(store.ca_bundle), timeout=30).status_code == 403
     assert abs((url.expires - datetime.now(UTC)).total_seconds() - 3600) < 30
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url.secret
+
+
+def test_an_image_that_is_removed_before_its_url_is_tried_is_told(store: ObjectStore, tmp_path: Path) -> None:
+    made, stored = uploaded(tmp_path)
+    made.image.unlink()
+    with pytest.raises(HostError) as caught:
+        signing.signed(opened(), stored, made, 3600)
+    assert caught.value.code == "host.missing" and str(made.image) in caught.value.message
 
 
 def test_a_url_for_head_is_another_one(store: ObjectStore, tmp_path: Path) -> None:

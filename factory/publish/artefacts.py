@@ -97,4 +97,5 @@ def documents(artefact: Artefact) -> dict[str, bytes]:
     """What lies beside the image in the folder of its build, and goes with it; nothing for a bare image."""
     if artefact.folder is None:
         return {}
-    return {name: (artefact.folder / name).read_bytes() for name in DOCUMENTS if (artefact.folder / name).is_file()}
+    with touching(artefact.folder, "Reading a build"):
+        return {name: (artefact.folder / name).read_bytes() for name in DOCUMENTS if (artefact.folder / name).is_file()}

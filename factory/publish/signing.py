@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory.errors import PublishError, UsageError
-from factory.files import write_whole
+from factory.files import touching, write_whole
 from factory.manifest import read_manifest
 from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, publications, transport
 from factory.publish.probe import probe
@@ -81,10 +81,11 @@ def require_life(seconds: int, way: Transport) -> None:
 def signed(
     store: Store, stored: StoredObject, artefact: Artefact, seconds: int, *, method: str = "GET"
 ) -> PresignedUrl:
-    """A URL for *stored* that was tried out. Raises PublishError."""
+    """A URL for *stored* that was tried out. Raises PublishError, and HostError when the image is no longer there."""
     url = store.presign(stored, seconds, method=method)
-    with artefact.image.open("rb") as file:
-        probe(url, stored.size, store.ca_bundle(), file.read(4))
+    with touching(artefact.image, "Reading an image"), artefact.image.open("rb") as file:
+        start = file.read(4)
+    probe(url, stored.size, store.ca_bundle(), start)
     return url
 
 
