@@ -251,7 +251,7 @@ def test_a_kept_build_is_entered_and_continued_and_no_secret_is_left_anywhere(
     finally:
         seen = watch.stop()
     assert seen == set()
-    folder = Path(again.stdout.splitlines()[-1])
+    folder = tmp_path / again.stdout.splitlines()[-1]
     assert run_in("gc").returncode == 0
     shown = [failed.stdout, failed.stderr, again.stdout, again.stderr]
     assert [name for name in SECRETS for text in shown if any(n in text.encode() for n in needles[name])] == []

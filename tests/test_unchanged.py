@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from factory import bases, cache, manifest
+from factory.build import Built
+from factory.findings import Summary
 from factory.plan import Plan, make_plan
 from factory.renewal.unchanged import find
 from tests import command_line
@@ -174,6 +176,22 @@ def test_the_command_ends_at_once_and_latest_points_to_what_was_asked_for(
         "builds"
     ]
     assert told["unchanged"] is True and told["directory"] == str(folder)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_directory_is_told_in_one_form_whether_it_was_there_or_not(
+    place: Path, factory: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    folder = built(place, plan_of(place))
+    (folder.parent / "latest").symlink_to(folder.name)
+    if fresh:  # a workspace has absolute paths
+        result = Built("web", folder.name, folder, folder / "web-1.0.0.qcow2", 5, "a" * 64, Summary.of([]), 1.0)
+        monkeypatch.setattr("factory.build.build", lambda *_: result)
+    monkeypatch.chdir(place)
+    assert factory("build", "recipes/web.yaml").stdout == f"out/web/{folder.name}\n"
+    (told,) = json.loads(factory("build", "recipes/web.yaml", "--json").stdout)["builds"]
+    assert told["unchanged"] is not fresh
+    assert (told["directory"], Path(told["image"]).parent) == (str(folder), folder)
 
 
 @pytest.mark.real

@@ -131,8 +131,8 @@ def build(
                 "recipe": result.recipe,
                 "status": 0,
                 "build_id": result.build_id,
-                "directory": str(result.folder),
-                "image": str(result.image),
+                "directory": str(result.folder.absolute()),
+                "image": str(result.image.absolute()),
                 "size": result.size,
                 "sha256": result.sha256,
                 "seconds": round(result.seconds, 1),
@@ -149,7 +149,7 @@ def build(
     else:
         for each in built:
             if "directory" in each:
-                typer.echo(each["directory"])
+                typer.echo(_shown(Path(each["directory"]), output))
     if junit is not None:
         try:
             build_report.write(junit, ends, lambda error: _safe(error, console))
@@ -200,6 +200,12 @@ def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended
         except FactoryError as error:
             ends.append(Ended(plan, error=error))
     return ends
+
+
+def _shown(folder: Path, output: Path) -> Path:
+    """The absolute path *folder* in the form in which its *output* was given."""
+    whole = output.absolute()
+    return output / folder.relative_to(whole) if folder.is_relative_to(whole) else folder
 
 
 def _wishes(if_exists: IfExists) -> Wishes:
