@@ -71,7 +71,7 @@ class Record:
                     "description": recipe.description,
                 },
                 "base": {
-                    "name": base.name,
+                    "name": str(base.facts.get("name") or base.name),  # of a file without its path
                     "kind": base.kind,
                     "digest": base.sha256,
                     "created": base.created,

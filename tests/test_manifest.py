@@ -283,7 +283,10 @@ def test_the_stage_of_the_base_has_its_key_and_why_it_was_made(tmp_path: Path, m
             base = bases.obtain(bases.resolve(str(own)), console=console)
             if base.cached:
                 stage.cached(base.why)
-        entry = next(each for each in recorded(tmp_path, recipe, began, base, console).stages if each.name == "base")
+        document = recorded(tmp_path, recipe, began, base, console)
+        assert document.base.name == "own.qcow2"  # its path can name a person
+        assert str(tmp_path) not in text(document)
+        entry = next(each for each in document.stages if each.name == "base")
         assert (entry.path, entry.cache, entry.why) == ("web/base", outcome, why)
         assert entry.key and base.entry.key.endswith(f"-{entry.key}")
 

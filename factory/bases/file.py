@@ -44,7 +44,7 @@ def build(definition: Definition, destination: Path, *, work: Path, console: Con
     image_format.detect(source, failure=UsageError)  # before gigabytes are copied
     copy = work / "copy"
     with console.stage("copy") as stage:
-        stage.note(str(source))
+        stage.note(source.name)  # a note ends up in the manifest, and a path can name a person
         try:
             clone_file(source, copy, report=stage.progress)
             digest = file_digest(copy, report=stage.progress)
