@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,13 +130,21 @@ def identity() -> Identity:
     return Identity("u" * 36, "52:54:00:00:00:01", "factory-0123456789", "i", login, host_key)
 
 
-def put(store: cache.Cache, key: str, *, expires: float | None = None, who: Identity | None = None) -> None:
-    """A layer, as far as the cache can tell."""
+def put(
+    store: cache.Cache,
+    key: str,
+    way: Iterable[LayerKey] = (),
+    *,
+    at: float | None = None,
+    who: Identity | None = None,
+) -> None:
+    """A layer, as far as the cache can tell, of a build that came to the points of *way* at the moment *at*, or now."""
     memory, content = store.root.parent / "memory", store.root.parent / "disk"
     memory.write_bytes(b"memory of " + key.encode())
     content.write_bytes(b"disk of " + key.encode())
     saved = store.put("memory", key, memory, {})
-    facts = layers.facts_of(who or identity(), machine="m" * 36, seed_size=67584, lists_at=5.0, expires=expires)
+    reached = {each.key: time.time() if at is None else at for each in way}
+    facts = layers.facts_of(who or identity(), machine="m" * 36, seed_size=67584, lists_at=5.0, reached=reached)
     store.put("layer", key, content, {**facts, "memory": saved.sha256})
 
 
@@ -166,7 +175,7 @@ def test_nothing_is_there_at_first(store: cache.Cache, tmp_path: Path) -> None:
 def test_a_build_starts_at_the_latest_layer_and_says_why(store: cache.Cache, tmp_path: Path) -> None:
     before = keys_of(tmp_path)
     for index in (0, 1, 2, 5, 6):
-        put(store, before[index].key)
+        put(store, before[index].key, before)
     history = history_of(store, before)
     keys = keys_of(tmp_path, MORE.replace("enable", "disable"))
     start = choose(store, keys, Policy(), history)
@@ -181,7 +190,7 @@ def test_a_build_starts_at_the_latest_layer_and_says_why(store: cache.Cache, tmp
 def test_after_an_edit_in_the_middle_all_below_it_run(store: cache.Cache, tmp_path: Path) -> None:
     before = keys_of(tmp_path)
     for each in before:
-        put(store, each.key)
+        put(store, each.key, before)
     recipe = load(tmp_path, MORE, FILES)
     (recipe.folder / "site/a").write_text("other")
     told = chosen(store, layer_keys(recipe, MACHINE), history=history_of(store, before))
@@ -193,9 +202,9 @@ def test_after_an_edit_in_the_middle_all_below_it_run(store: cache.Cache, tmp_pa
 
 def test_what_was_fetched_grows_old(store: cache.Cache, tmp_path: Path) -> None:
     keys = keys_of(tmp_path)
-    put(store, keys[0].key)
+    put(store, keys[0].key, keys)
     for each in keys[1:]:
-        put(store, each.key, expires=time.time() - 1)
+        put(store, each.key, keys, at=time.time() - 86401)
     told = chosen(store, keys, history=history_of(store, keys))
     assert [hit for hit, _ in told] == ["hit"] + ["miss"] * 6
     assert "is too old" in told[1][1]
@@ -206,12 +215,42 @@ def test_what_was_fetched_grows_old(store: cache.Cache, tmp_path: Path) -> None:
 
 def test_what_a_wrong_clock_dated_counts_as_too_old(store: cache.Cache, tmp_path: Path) -> None:
     keys = keys_of(tmp_path)
-    put(store, keys[1].key, expires=time.time() + 401 * 86400)
+    put(store, keys[1].key, keys)
     assert choose(store, keys, Policy(), []).index == 1
     (entry,) = store.entries("layer")
     record = json.loads((entry.folder / "entry.json").read_text())
     future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
     (entry.folder / "entry.json").write_text(json.dumps(record | {"created": future}))
+    assert choose(store, keys, Policy(), []).index == -1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "start"),
+    [
+        ("", ", refresh: 1h", 4),
+        (", refresh: 7d", ", refresh: 1h", 4),
+        (", refresh: 1h", ", refresh: 7d", 6),
+        (", refresh: 1h", "", 6),
+        ("", ", refresh: 3h", 6),
+    ],
+)
+def test_the_recipe_of_today_says_how_long_what_was_fetched_counts(
+    store: cache.Cache, tmp_path: Path, before: str, now: str, start: int
+) -> None:
+    earlier = keys_of(tmp_path, MORE.replace("run.sh}", f"run.sh{before}}}"))
+    for index in (4, 5, 6):
+        put(store, earlier[index].key, earlier, at=time.time() - 2 * 3600)
+    keys = keys_of(tmp_path, MORE.replace("run.sh}", f"run.sh{now}}}"))
+    found = choose(store, keys, Policy(), history_of(store, earlier))
+    assert found.index == start
+    assert start == 6 or "is too old" in found.uses[5].why
+
+
+def test_a_moment_that_a_wrong_clock_gave_counts_as_too_old(store: cache.Cache, tmp_path: Path) -> None:
+    keys = keys_of(tmp_path)
+    put(store, keys[1].key, keys, at=time.time() + 86400)
+    assert choose(store, keys, Policy(), []).index == -1
+    put(store, keys[1].key, keys[:1])  # of the upgrade it does not say when
     assert choose(store, keys, Policy(), []).index == -1
 
 
@@ -228,7 +267,7 @@ def test_what_a_wrong_clock_dated_counts_as_too_old(store: cache.Cache, tmp_path
 def test_options_decide(store: cache.Cache, tmp_path: Path, policy: Policy, index: int, why: str) -> None:
     keys = keys_of(tmp_path)
     for each in keys:
-        put(store, each.key)
+        put(store, each.key, keys)
     start = choose(store, keys, policy, [])
     assert start.index == index
     assert {use.why for use in start.uses[index + 1 :]} == {why}
@@ -236,8 +275,8 @@ def test_options_decide(store: cache.Cache, tmp_path: Path, policy: Policy, inde
 
 def test_half_a_layer_is_none(store: cache.Cache, tmp_path: Path) -> None:
     keys = keys_of(tmp_path)
-    put(store, keys[0].key)
-    put(store, keys[1].key)
+    put(store, keys[0].key, keys)
+    put(store, keys[1].key, keys)
     for entry in store.entries("memory"):
         if entry.key == keys[1].key:
             entry.path.chmod(0o600)
@@ -250,7 +289,7 @@ def test_half_a_layer_is_none(store: cache.Cache, tmp_path: Path) -> None:
 
 def test_a_step_quicker_than_its_layer_says_so_the_next_time(store: cache.Cache, tmp_path: Path) -> None:
     keys = keys_of(tmp_path)
-    put(store, keys[2].key)
+    put(store, keys[2].key, keys)
     told = chosen(store, keys, history=history_of(store, keys, {keys[3].key: "it took 0.4 s, less than to keep it"}))
     assert told[3][1] == "it took 0.4 s, less than to keep it"
     assert told[4][1] == "its layer is not in the cache any more"
@@ -259,7 +298,7 @@ def test_a_step_quicker_than_its_layer_says_so_the_next_time(store: cache.Cache,
 def test_another_step_in_its_place(store: cache.Cache, tmp_path: Path) -> None:
     before = keys_of(tmp_path)
     keys = keys_of(tmp_path, MORE.replace("  - packages", "  - shell: 'true'\n  - packages"))
-    put(store, before[1].key)
+    put(store, before[1].key, before)
     told = chosen(store, keys, history=history_of(store, before))
     assert told[1][0] == "hit"
     assert told[2] == ("miss", "another step stood here")
@@ -296,7 +335,7 @@ def test_a_disk_is_kept_as_its_difference_to_the_base(store: cache.Cache, tmp_pa
     disk.convert(second, "qcow2", wanted, "raw")
     memory = tmp_path / "layer-1.memory"
     memory.write_bytes(b"m")
-    facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, expires=None)
+    facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, reached={})
     for _ in range(2):
         memory.write_bytes(b"m")
         layers.keep(store, "k" * 64, second, memory, base, facts, tmp_path)
@@ -333,7 +372,7 @@ def test_after_a_damaged_file_system_no_layer_of_the_build_is_trusted(store: cac
 
     keys = keys_of(tmp_path)
     for each in (*keys, replace(keys[0], key="f" * 64)):
-        put(store, each.key)
+        put(store, each.key, keys)
     uses = choose(store, keys, Policy(), []).uses
     _distrust(uses, BuildError("another error", code="build.image-corrupt"))
     assert len(store.entries("layer")) == 8

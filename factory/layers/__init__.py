@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from factory import bases, cache, copying, disk
+from factory.cache_entry import AHEAD
 from factory.errors import FactoryError, HostError
 from factory.files import write_whole
 from factory.layers.keys import LayerKey, changed
@@ -54,7 +55,7 @@ class Identity:
 @dataclass(frozen=True)
 class Layer:
     """A layer in the cache. *lists_at* is when the guest's package lists were fetched (seconds since 1970; 0: never);
-    *expires* is when what was fetched is too old (None: never)."""
+    *reached* says when a build came to each point of its way, by key; for how long that counts, the recipe says."""
 
     disk: cache.Entry
     memory: cache.Entry
@@ -62,7 +63,7 @@ class Layer:
     machine: str  # the UUID by which libvirt knew it when it was saved
     seed_size: int
     lists_at: float
-    expires: float | None
+    reached: Mapping[str, float]
 
     @property
     def size(self) -> int:
@@ -74,10 +75,13 @@ class Layer:
         """How old it is, for people."""
         return bases.age(self.disk.age)
 
-    @property
-    def expired(self) -> bool:
-        """Whether what it fetched is too old, or dated in the future."""
-        return self.expires is not None and (time.time() > self.expires or self.disk.ahead)
+    def expired(self, way: Sequence[LayerKey]) -> bool:
+        """Whether what was fetched on *way*, the points up to its own, is too old or dated in the future."""
+        limits = {each.key: each.keep for each in way if each.keep is not None}
+        if limits and self.disk.ahead:
+            return True
+        ages = {key: time.time() - self.reached.get(key, 0.0) for key in limits}
+        return any(age > limits[key] or age < -AHEAD.total_seconds() for key, age in ages.items())
 
     def copy(self, store: cache.Cache, base: Path, overlay: Path, memory: Path) -> None:
         """Put its disk, on top of *base*, at *overlay* and its memory at *memory*. Raises HostError when it is gone."""
@@ -102,10 +106,9 @@ def find(store: cache.Cache, key: str) -> Layer | None:
     try:
         identity = Identity.parse(facts["identity"])
         machine = str(facts["machine"])
-        return Layer(
-            entry, memory, identity, machine, int(facts["seed_size"]), float(facts["lists_at"]), facts["expires"]
-        )
-    except (KeyError, TypeError, ValueError):
+        reached = {str(point): float(moment) for point, moment in facts["reached"].items()}
+        return Layer(entry, memory, identity, machine, int(facts["seed_size"]), float(facts["lists_at"]), reached)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -145,7 +148,7 @@ def forget(store: cache.Cache, keys: Sequence[str]) -> None:
 
 
 def facts_of(
-    identity: Identity, *, machine: str, seed_size: int, lists_at: float, expires: float | None
+    identity: Identity, *, machine: str, seed_size: int, lists_at: float, reached: Mapping[str, float]
 ) -> dict[str, Any]:
     """What is written down of a layer."""
     return {
@@ -153,7 +156,7 @@ def facts_of(
         "machine": machine,
         "seed_size": seed_size,
         "lists_at": lists_at,
-        "expires": expires,
+        "reached": dict(reached),
     }
 
 
@@ -200,13 +203,16 @@ def choose(store: cache.Cache, keys: Sequence[LayerKey], policy: Policy, history
     elif policy.from_step is not None:
         last = policy.from_step - 1
     found: dict[int, Layer] = {}
+    old: set[int] = set()  # of those the ones that fetched too long ago
     start = -1
     for index in range(len(keys) - 1, -1, -1):
         layer = None if keys[index].barred else find(store, keys[index].key)
         if layer is None:
             continue
         found[index] = layer
-        if start < 0 and index <= last and (not layer.expired or policy.from_step is not None):
+        if layer.expired(keys[: index + 1]):
+            old.add(index)
+        if start < 0 and index <= last and (index not in old or policy.from_step is not None):
             start = index
     uses = tuple(
         Use(
@@ -215,7 +221,7 @@ def choose(store: cache.Cache, keys: Sequence[LayerKey], policy: Policy, history
             "hit" if index <= start else "miss",
             _hit(found.get(index), found[start])
             if index <= start
-            else _miss(keys, index, start, last, policy, found, history),
+            else _miss(keys, index, start, last, policy, found, old, history),
             found[index].size if index in found else 0,
         )
         for index, each in enumerate(keys)
@@ -234,13 +240,14 @@ def _miss(
     last: int,
     policy: Policy,
     found: Mapping[int, Layer],
+    old: Collection[int],
     history: Sequence[Mapping[str, Any]],
 ) -> str:
     if index > last:
         return "--cold" if policy.cold else "--no-cache" if policy.no_cache else "--from"
     if keys[index].barred:
         return keys[index].barred
-    if index in found and found[index].expired:
+    if index in old:
         return f"what it fetched {found[index].age} ago is too old"
     before = history[index] if index < len(history) else None
     if before is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from factory.recipe import Recipe
     from factory.recipe.steps import Step
 
-LAYER_FORMAT = 2
+LAYER_FORMAT = 3
 """Raise it when an older layer may not be used any more."""
 
 

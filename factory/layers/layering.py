@@ -100,7 +100,7 @@ class Layering:
         self._since = time.monotonic()
         self._writer = ThreadPoolExecutor(1, "layers")
         self._written: list[tuple[str, Future[tuple[cache.Entry, cache.Entry]]]] = []
-        self.expires: float | None = None
+        self._reached: dict[str, float] = {}  # when a build came to each point, by key; seconds since 1970
         if self._active:
             self.start = layers.choose(self.store, self.keys, policy, layers.read_history(self._history))
         else:
@@ -132,15 +132,14 @@ class Layering:
     def begun(self) -> None:
         """The guest is there: what comes from now on is work that a layer can save."""
         self._came_to = self.start.index + 1
-        self.expires = self.start.layer.expires if self.start.layer else None
+        self._reached = dict(self.start.layer.reached) if self.start.layer else {}
         self._since = time.monotonic()
 
     def came_to(self, index: int, machine: Machine, identity: Identity, seed_size: int, lists_at: float) -> None:
         """The point *index* of the build is reached: keep a layer of it, if that is allowed and worth it."""
         key = self.keys[index]
         self._came_to = index + 1
-        if key.keep is not None:
-            self.expires = min(self.expires or float("inf"), time.time() + key.keep)
+        self._reached[key.key] = time.time()
         worked = time.monotonic() - self._since
         if not self._active or key.barred:
             return
@@ -148,7 +147,7 @@ class Layering:
             self._without[key.key] = f"it took {worked:.1f} s, less than to keep it"
             return
         facts = layers.facts_of(
-            identity, machine=machine.spec.uuid, seed_size=seed_size, lists_at=lists_at, expires=self.expires
+            identity, machine=machine.spec.uuid, seed_size=seed_size, lists_at=lists_at, reached=self._reached
         )
         memory = self._work / f"layer-{index}.memory"
         try:
