@@ -96,6 +96,23 @@ def test_a_step_that_fetches_is_not_asked_about(place: Path, monkeypatch: pytest
     assert "a step that fetches ran 2 hours ago" in unchanged.look(plan, place / "out", "full", Console.quiet()).why
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("{runcmd: ['curl -O https://example.org']}", "what cloud-init fetched is 1 day old"),
+        ("{packages: [nginx]}", "no package has another version"),
+    ],
+)
+def test_what_cloud_init_fetches_is_asked_about_when_it_is_packages(
+    place: Path, monkeypatch: pytest.MonkeyPatch, more: str, told: str
+) -> None:
+    monkeypatch.setattr(package_news, "news", lambda *_: [])
+    write(place, HEAD + f"upgrade: none\ncloud_init: {more}\n")
+    plan = plan_of(place)
+    built(place, plan, age=25 * 3600)
+    assert told in unchanged.look(plan, place / "out", "full", Console.quiet()).why
+
+
 @pytest.mark.real
 def test_the_real_index_knows_what_is_old(place: Path) -> None:
     from factory.errors import CommandFailed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory.recipe.digest import file_digest
 from factory.recipe.steps import CopyStep, PackagesStep, ShellStep
-from factory.renewal.unchanged import PACKAGES_KEEP
+from factory.renewal.unchanged import CLOUD_INIT_FETCHES, PACKAGES_KEEP
 
 if TYPE_CHECKING:
     from factory.recipe import Recipe
@@ -41,7 +41,7 @@ class LayerKey:
 
 def layer_keys(recipe: Recipe, machine: Mapping[str, str]) -> tuple[LayerKey, ...]:
     """The points of a build of *recipe*, in order; *machine* is what the booted base depends on."""
-    fetching = {"bootcmd", "runcmd", "packages", "apt", "yum_repos", "snap"} & set(recipe.cloud_init)
+    fetching = CLOUD_INIT_FETCHES & set(recipe.cloud_init)
     found = [_next(None, "boot", dict(machine), keep=PACKAGES_KEEP if fetching else None)]
     repositories = _repositories(recipe)
     if recipe.upgrade != "none":

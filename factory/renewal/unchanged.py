@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PACKAGES_KEEP = 24 * 3600
 """Seconds for which what an archive gave counts as current."""
 
+CLOUD_INIT_FETCHES = frozenset({"bootcmd", "runcmd", "packages", "apt", "yum_repos", "snap"})
+"""What in ``cloud_init`` may fetch something."""
+
 
 @dataclass(frozen=True)
 class Unchanged:
@@ -35,7 +38,8 @@ def keeps(recipe: Recipe) -> float | None:
     limits = [
         float(step.refresh) for step in recipe.provision if isinstance(step, ShellStep) and step.refresh is not None
     ]
-    if recipe.upgrade != "none" or any(isinstance(step, PackagesStep) for step in recipe.provision):
+    steps = any(isinstance(step, PackagesStep) for step in recipe.provision)
+    if recipe.upgrade != "none" or steps or CLOUD_INIT_FETCHES & set(recipe.cloud_init):
         limits.append(PACKAGES_KEEP)
     return min(limits, default=None)
 
@@ -58,6 +62,8 @@ def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchange
     fetches = [step.refresh for step in recipe.provision if isinstance(step, ShellStep) and step.refresh is not None]
     if fetches and age > min(fetches):
         return Unchanged(None, f"a step that fetches ran {bases.age(age)} ago")
+    if (CLOUD_INIT_FETCHES - {"packages"}) & set(recipe.cloud_init) and age > PACKAGES_KEEP:
+        return Unchanged(None, f"what cloud-init fetched is {bases.age(age)} old")
     base = bases.cached(plan.base)
     if plan.base.kind != "scratch" and (base is None or base.sha256 != newest.manifest.base.digest):
         return Unchanged(None, "the base has changed since the last build")
@@ -77,7 +83,8 @@ def _news(plan: Plan, image: Image, base: bases.Base | None, console: Console) -
 
     recipe = plan.recipe
     if plan.base.kind != "scratch":
-        if recipe.upgrade == "none" and not any(isinstance(step, PackagesStep) for step in recipe.provision):
+        steps = any(isinstance(step, PackagesStep) for step in recipe.provision)
+        if recipe.upgrade == "none" and not steps and "packages" not in recipe.cloud_init:
             return []
         raise HostError("only the index of Debian's own archive is asked", code="host.cannot-tell")
     # A base that would be made anew brings the newest of its own packages too.
