@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import bases, boot_test, cache, disk, layers, manifest, preflight, record, settings
+from factory import bases, boot_test, cache, disk, layers, manifest, mirror, preflight, record, settings
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import BuildError, FactoryError, HostError, ImageRefused, UsageError
@@ -98,7 +98,7 @@ def _build(plan: Plan, options: Options, publication: BuildPublication, console:
     preflight.check(plan, options.output, options.boot_test)
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
-    for secret in plan.recipe.secrets:
+    for secret in (*plan.recipe.secrets, *mirror.proxy_secrets()):
         console.redact(secret)
     workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import canaries, provision, scrub
+from factory import canaries, mirror, provision, scrub
 from factory.beginning import Begun, Clock, begun
 from factory.errors import BuildError
 from factory.guest import Guest
@@ -142,5 +142,10 @@ def _canaries(identity: Identity, machine_id: str, recipe: Recipe) -> tuple[cana
             canaries.for_text(f"secret {name} of the recipe", "secret", recipe.values[name])
             for name in sorted(recipe.secret_names)
             if len(recipe.values[name].encode()) >= canaries.SHORTEST
+        ),
+        *(
+            canaries.for_text("login of this host's proxy", "secret", secret)
+            for secret in mirror.proxy_secrets()
+            if len(secret.encode()) >= canaries.SHORTEST
         ),
     )

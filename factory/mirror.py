@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from factory import settings
 from factory.apt_sources import AptSource, read_sources
@@ -35,6 +35,7 @@ SECURITY = "http://deb.debian.org/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 KEYRING_NAME = re.compile(r"debian-archive-[a-z0-9-]+\.(?:gpg|asc|pgp)")
 SUITES = (*("bullseye", "bookworm", "trixie", "forky", "duke", "sid"), *("oldoldstable", "oldstable", "stable"))
+UNMISTAKABLE = 12  # characters from which a password is no word that stands in images anyway
 GATEWAY = "10.0.2.2"  # this host, seen from a guest with QEMU's user networking
 
 
@@ -110,6 +111,26 @@ def proxies_for_guest() -> dict[str, str]:
     if found:  # of this host itself no proxy knows anything
         found["no_proxy"] = ",".join(filter(None, (no_proxy, GATEWAY)))
     return found
+
+
+def proxy_secrets() -> tuple[str, ...]:
+    """What of the proxies' addresses no output, document or image may hold; none when no proxy asks who we are.
+
+    A password counts with its user, as it stands in an address, and also alone when it is long enough to be no word.
+    """
+    found: set[str] = set()
+    for login in proxy_logins():
+        for form in (login, unquote(login)):
+            alone = form.partition(":")[2] or form
+            found |= {form} if ":" in form else set()
+            found |= {alone} if len(alone) >= UNMISTAKABLE else set()
+    return tuple(sorted(found))
+
+
+def proxy_logins() -> tuple[str, ...]:
+    """The ``user:password`` of each proxy that has one in its address, as it is written there."""
+    places = [_variable(name).rpartition("://")[2].partition("/")[0] for name in ("http_proxy", "https_proxy")]
+    return tuple(place.rpartition("@")[0] for place in places if "@" in place)
 
 
 def _variable(name: str) -> str:

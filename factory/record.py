@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import __version__, disk, manifest
+from factory import __version__, disk, manifest, mirror
 from factory.errors import ImageRefused
 from factory.findings import Finding, Findings, Summary, failed
 from factory.publish import Artefact
@@ -51,7 +51,8 @@ class Record:
         self._write("manifest.json", self._manifest())
 
     def _write(self, name: str, document: Findings | manifest.Manifest) -> None:
-        manifest.write(self.image.parent / name, document, secrets=self.site.plan.recipe.secrets)
+        secrets = (*self.site.plan.recipe.secrets, *mirror.proxy_secrets())
+        manifest.write(self.image.parent / name, document, secrets=secrets)
 
     def _manifest(self) -> manifest.Manifest:
         info = disk.info(self.image, "qcow2")

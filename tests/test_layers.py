@@ -105,6 +105,20 @@ def test_a_step_that_sees_a_secret_is_not_kept_nor_any_after_it(tmp_path: Path) 
     assert [each.key for each in other] == [each.key for each in keys]  # no digest of a secret is in any key
 
 
+def test_no_layer_holds_the_password_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys_of(tmp_path)
+    monkeypatch.setenv("http_proxy", "http://user:correct-horse@proxy.example:3128")
+    keys = keys_of(tmp_path)
+    assert ["password" in each.barred for each in keys] == [False, True, True, True, True, True, True]
+    assert [each.key for each in keys] == [each.key for each in before]  # no digest of it is in any key
+    without = keys_of(tmp_path, MORE.replace("variables:", "upgrade: none\nvariables:"))
+    assert ["password" in each.barred for each in without] == [False, True, True, True, True, True]
+    never = MORE.replace("variables:", "upgrade: none\nvariables:").replace("  - packages: [nginx]\n", "")
+    assert not any(each.barred for each in keys_of(tmp_path, never))  # the guest is never told
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    assert not any(each.barred for each in keys_of(tmp_path))
+
+
 def test_always_means_always(tmp_path: Path) -> None:
     keys = keys_of(tmp_path, MORE.replace("run.sh}", "run.sh, refresh: always}"))
     assert [bool(each.barred) for each in keys] == [False] * 5 + [True] * 2

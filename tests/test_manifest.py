@@ -306,3 +306,11 @@ def recorded(tmp_path: Path, recipe: str, began: datetime, base: Any = None, con
     customised = SimpleNamespace(uses=(), packages=())
     Record(cast(Any, site), cast(Any, customised), image, "a" * 64, [], (), "none", {}, began).write_manifest()
     return read_manifest(tmp_path)
+
+
+def test_the_login_of_a_proxy_enters_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example:3128")
+    recipe = "schema: 1\nname: web\nversion: 1.0.0\nbase: debian-12\ndescription: as me:hunter2 by 10.0.2.2\n"
+    with pytest.raises(BuildError) as caught:
+        recorded(tmp_path, recipe, datetime(2026, 11, 22, tzinfo=UTC))
+    assert caught.value.code == "manifest.secret" and "hunter2" not in str(caught.value)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from factory import mirror
 from factory.apt_sources import parse_lines, parse_stanzas
+from factory.canaries import search_stream
+from factory.cli.root import console_for
 from factory.console import Console
+from factory.customise import _canaries
 from factory.errors import HostError, UsageError
+from factory.layers import Identity
+from factory.seed import new_keypair
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DEFAULT = (mirror.ARCHIVE, mirror.SECURITY, "default")
@@ -339,3 +346,42 @@ def test_proxies_for_the_guest(host: Host, monkeypatch: pytest.MonkeyPatch) -> N
         "https_proxy": "http://proxy.example:8080",
         "no_proxy": "localhost,.example,10.0.2.2",
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "login", "secrets"),
+    [
+        ("http://proxy.example:3128", "", ()),
+        ("proxy.example:3128/a@b", "", ()),
+        ("http://me:hunter2@proxy.example:3128", "me:hunter2", ("me:hunter2",)),  # alone it may be any word
+        ("me:hunter2@proxy.example:3128", "me:hunter2", ("me:hunter2",)),
+        ("http://me:correct-horse@localhost:1/", "me:correct-horse", ("correct-horse", "me:correct-horse")),
+        ("http://me:hunter2%40@p.example", "me:hunter2%40", ("me:hunter2%40", "me:hunter2@")),
+        ("http://a-long-token-of-mine@p.example", "a-long-token-of-mine", ("a-long-token-of-mine",)),
+        ("http://me@p.example", "me", ()),
+    ],
+)
+def test_what_of_a_proxy_is_secret(
+    host: Host, monkeypatch: pytest.MonkeyPatch, address: str, login: str, secrets: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    assert mirror.proxy_logins() == ((login,) if login else ())
+    assert mirror.proxy_secrets() == secrets
+
+
+def test_no_output_shows_the_login_of_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:hunter2@proxy.example:3128")
+    console = console_for(cast(Any, SimpleNamespace(obj="text")))
+    assert console.safe('Acquire::http::Proxy "http://me:hunter2@10.0.2.2";') == (
+        'Acquire::http::Proxy "http://***@10.0.2.2";'
+    )
+
+
+def test_a_login_of_a_proxy_that_is_left_in_the_image_is_found(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:hunter2@proxy.example:3128")
+    pair = new_keypair("build")
+    identity = Identity("0" * 32, "52:54:00:ab:cd:ef", "factory-0123456789", "0" * 32, pair, pair)
+    recipe = SimpleNamespace(values={}, secret_names=frozenset())
+    searched = _canaries(identity, "0" * 32, cast(Any, recipe))
+    left = b'Acquire::http::Proxy "http://me:hunter2@10.0.2.2";'
+    assert [hit.canary.kind for hit in search_stream(searched, [left], "/etc/apt/apt.conf")] == ["secret"]

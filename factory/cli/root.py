@@ -52,9 +52,12 @@ def _options(
 
 def console_for(context: typer.Context, log_format: LogFormat | None = None) -> Console:
     """The console of this run, made now in the format that the verb or the whole command line asks for."""
+    from factory import mirror
     from factory.console import Console
 
     console = Console.create("json" if (log_format or context.obj) in ("json", LogFormat.json) else "text")
+    for secret in mirror.proxy_secrets():
+        console.redact(secret)
     global _current
     _current = console
     return console

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from factory import mirror
 from factory.recipe.digest import file_digest
 from factory.recipe.steps import CopyStep, PackagesStep, ShellStep
 from factory.renewal.unchanged import CLOUD_INIT_FETCHES, PACKAGES_KEEP
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LAYER_FORMAT = 3
 """Raise it when an older layer may not be used any more."""
+
+PROXY_LOGIN = "the guest is told this host's proxy with its password, so neither it nor what follows is kept"
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ def layer_keys(recipe: Recipe, machine: Mapping[str, str]) -> tuple[LayerKey, ..
     found = [_next(None, "boot", dict(machine), keep=PACKAGES_KEEP if fetching else None)]
     repositories = _repositories(recipe)
     if recipe.upgrade != "none":
-        found.append(_next(found[-1], "upgrade", {"its kind": recipe.upgrade} | repositories, keep=PACKAGES_KEEP))
+        upgrade = {"its kind": recipe.upgrade} | repositories
+        found.append(_next(found[-1], "upgrade", upgrade, keep=PACKAGES_KEEP, barred=_tells_a_password()))
     elif repositories:
-        found.append(_next(found[-1], "repositories", repositories))
+        found.append(_next(found[-1], "repositories", repositories, barred=_tells_a_password()))
     total = len(recipe.provision)
     for number, step in enumerate(recipe.provision, 1):
         keep, barred = _limits(recipe, step)
@@ -91,13 +95,18 @@ def _repositories(recipe: Recipe) -> dict[str, str]:
     return {"the repositories": json.dumps(meaning)} | keys
 
 
+def _tells_a_password() -> str:
+    """Why no layer is kept once the guest's package manager is set up: its memory would hold the proxy's password."""
+    return PROXY_LOGIN if mirror.proxy_logins() else ""
+
+
 def _limits(recipe: Recipe, step: Step) -> tuple[float | None, str]:
     """For how long the result of *step* may be used, and why not at all."""
     sees = isinstance(step, ShellStep) or (isinstance(step, CopyStep) and step.template)
     if sees and recipe.secret_names:
         return None, "it sees a secret, so neither it nor what follows is kept"
     if isinstance(step, PackagesStep):
-        return PACKAGES_KEEP, ""
+        return PACKAGES_KEEP, _tells_a_password()
     if isinstance(step, ShellStep) and step.refresh is not None:
         return (float(step.refresh), "") if step.refresh else (None, "it says 'refresh: always'")
     return None, ""
