@@ -53,7 +53,7 @@ def customise(site: Site, policy: Policy | None = None) -> Customised:
             host_keys = guest.run("cat /etc/ssh/ssh_host_*_key.pub", check=False).stdout
             facts = scrub.Facts(hostname=identity.hostname, allow_users=tuple(recipe.checks.allow_users))
             with console.stage("scrub"):
-                _start_scrub(guest, facts)
+                _start_scrub(guest, facts, scale)
                 guest.close()
                 _wait_for_scrub(machine)
         earlier = [pair.public_openssh for pair in identity.pairs]
@@ -103,10 +103,12 @@ def _installed(session: Session, base: Base) -> list[dict[str, str]]:
         return list(base.facts.get("packages", []))
 
 
-def _start_scrub(guest: Guest, facts: scrub.Facts) -> None:
+def _start_scrub(guest: Guest, facts: scrub.Facts, scale: float) -> None:
     """Upload the one script and start it apart from this session, which it is going to end."""
     guest.put_bytes(scrub.script(facts).encode(), scrub.SCRIPT, 0o700)
-    guest.run(f"systemd-run --no-block --collect --quiet --unit=factory-scrub /bin/sh {scrub.SCRIPT}", timeout=60)
+    guest.run(
+        f"systemd-run --no-block --collect --quiet --unit=factory-scrub /bin/sh {scrub.SCRIPT}", timeout=60 * scale
+    )
 
 
 def _wait_for_scrub(machine: Machine) -> None:

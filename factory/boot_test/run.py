@@ -20,7 +20,7 @@ from factory.checking import ignoring
 from factory.errors import FactoryError, HostError, MachineError
 from factory.files import touching
 from factory.findings import Finding, failed
-from factory.guest import Guest, GuestRefused
+from factory.guest import GuestRefused
 from factory.hypervisor.domain import Bus, Disk, Firmware, MachineSpec
 from factory.hypervisor.fresh import free_port, new_mac, new_uuid
 from factory.hypervisor.hypervisor import Hypervisor, ovmf
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from factory.recipe import Recipe
 
 GIB = 1024**3
+LOGIN_TRIES = 4  # to a guest that runs already
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,10 @@ def _reboot(
     test: BootTest, boot: Boot, machine: Machine, login: seed.KeyPair, before: Facts, hypervisor: Hypervisor
 ) -> list[Finding]:
     """Reboot the guest from inside, and look whether it is the same machine and as well as before."""
-    guest = Guest.connect(machine.spec.ssh_port, test.default_user, login.private_openssh, None)
+    machine.console.restart()  # before the command: it may be told only when the next boot has begun
+    guest = log_in(machine, test.default_user, login, None, seconds=LOGIN_TRIES * machine.answer_time)
     with guest, contextlib.suppress(MachineError):  # it may cut the connection before it has told its status
         guest.run("sudo -n systemctl reboot", check=False)
-    machine.console.restart()
     machine.wait_until(
         lambda: machine.console.mentions("Linux version", "reboot: "), "the shutdown", quiet_allowed=True
     )

@@ -19,6 +19,8 @@ from factory.guest.stream import Feed, drain
 if TYPE_CHECKING:
     import paramiko
 
+OPENING = 30.0  # seconds
+
 
 @dataclass(frozen=True)
 class Result:
@@ -38,9 +40,11 @@ class GuestRefused(Exception):
 class Guest:
     """A session with one guest. Close it, or use it in a ``with``."""
 
-    def __init__(self, client: paramiko.SSHClient, user: str) -> None:
+    def __init__(self, client: paramiko.SSHClient, user: str, opening: float = OPENING) -> None:
+        """*opening* is how many seconds it may take to open a channel for a command."""
         self._client = client
         self.user = user
+        self._opening = opening
 
     @classmethod
     def connect(cls, port: int, user: str, private_key: str, host_key: str | None, *, timeout: float = 10.0) -> Guest:
@@ -92,7 +96,7 @@ class Guest:
         transport = client.get_transport()
         if transport:
             transport.set_keepalive(15)
-        return cls(client, user)
+        return cls(client, user, max(OPENING, 3 * timeout))  # a guest that greets slowly opens slowly
 
     @property
     def host_key(self) -> str:
@@ -179,7 +183,7 @@ class Guest:
         if transport is None:
             raise OSError("not connected")
         try:
-            return transport.open_session(timeout=30)
+            return transport.open_session(timeout=self._opening)
         except paramiko.SSHException as error:
             raise OSError(str(error)) from error
 
