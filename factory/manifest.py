@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
@@ -79,6 +79,7 @@ class StageEntry(Model):
     key: str = Field("", description="what its result depends on, as a digest; empty when it is not cached")
     cache: Literal["hit", "miss", "none"] = "none"
     why: str = ""
+    expires: Moment | None = Field(None, description="when what it fetched is too old; null: never, or not told")
     start: Moment
     end: Moment
     seconds: NonNegativeFloat
@@ -86,9 +87,18 @@ class StageEntry(Model):
 
     @classmethod
     def of(
-        cls, record: StageRecord, *, key: str = "", cache: Literal["hit", "miss", "none"] = "none", why: str = ""
+        cls,
+        record: StageRecord,
+        *,
+        key: str = "",
+        cache: Literal["hit", "miss", "none"] = "none",
+        why: str = "",
+        expires: float | None = None,
     ) -> StageEntry:
-        """The entry of a stage of the console's timeline; its note is the *why* when none is given."""
+        """The entry of a stage of the console's timeline; its note is the *why* when none is given.
+
+        *expires* is in seconds since 1970.
+        """
         return cls.model_validate(
             {
                 "name": record.name,
@@ -96,6 +106,7 @@ class StageEntry(Model):
                 "key": key,
                 "cache": "hit" if record.state == "cached" and cache == "none" else cache,
                 "why": why or record.note,
+                "expires": None if expires is None else datetime.fromtimestamp(expires, UTC),
                 "start": record.start,
                 "end": record.end,
                 "seconds": record.seconds,

@@ -116,7 +116,7 @@ class Record:
             return manifest.StageEntry.of(record, key=digest, cache="hit" if base.cached else "miss", why=base.why)
         use = next((use for use in self.customised.uses if use.name == record.name), None)
         if use:
-            return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why)
+            return manifest.StageEntry.of(record, key=use.key, cache=use.cache, why=use.why, expires=use.expires)
         hit = record.state == "cached"
         return manifest.StageEntry.of(record, cache="hit" if hit else "none", why=record.note if hit else "")
 

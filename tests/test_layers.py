@@ -8,16 +8,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from factory import cache, disk, layers, seed
+from factory.console import Console
 from factory.errors import FactoryError
 from factory.layers import Identity, Policy, choose
 from factory.layers.keys import LayerKey, changed, layer_keys, step_number
+from factory.layers.layering import Layering
+from factory.plan import make_plan
 from tests.command_line import own_places
-from tests.recipe_files import load
+from tests.recipe_files import HEAD, load, write
 
 MORE = """variables:
   greeting: {default: hello}
@@ -316,6 +320,43 @@ def test_another_step_in_its_place(store: cache.Cache, tmp_path: Path) -> None:
     told = chosen(store, keys, history=history_of(store, before))
     assert told[1][0] == "hit"
     assert told[2] == ("miss", "another step stood here")
+
+
+# -- one build
+
+
+def layering_of(root: Path, more: str = MORE) -> Layering:
+    """The layers of a build whose machines cannot be saved."""
+    file = write(root, HEAD + more, FILES)
+    site = SimpleNamespace(
+        plan=make_plan(str(file)),
+        base=SimpleNamespace(sha256="b" * 64, path=root / "base"),
+        workspace=SimpleNamespace(work=root),
+        console=Console.quiet(),
+        hypervisor=SimpleNamespace(
+            saves=False, accelerator=SimpleNamespace(name="tcg"), enclosure=SimpleNamespace(path=Path)
+        ),
+    )
+    return Layering(cast(Any, site), Policy())
+
+
+def came_to(layering: Layering, *indexes: int) -> None:
+    for index in indexes:
+        layering.came_to(index, cast(Any, None), identity(), 0, 0.0)
+
+
+@pytest.mark.real
+def test_a_build_says_when_what_it_used_is_too_old(store: cache.Cache, tmp_path: Path) -> None:
+    layering = layering_of(tmp_path)
+    layering.begun()
+    came_to(layering, 0, 1, 2, 3)
+    assert [use.expires is not None for use in layering.uses] == [False, True, True] + [False] * 4
+    put(store, layering.keys[2].key, layering.keys[:3], at=time.time() - 3600)
+    layering.start = choose(store, layering.keys, Policy(), [])
+    assert layering.start.index == 2
+    layering.begun()
+    came_to(layering, 3)
+    assert [round(use.expires - time.time(), -2) for use in layering.uses if use.expires] == [82800, 82800]
 
 
 # -- keeping

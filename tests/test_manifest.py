@@ -17,6 +17,7 @@ from factory import bases
 from factory.console import Console
 from factory.errors import BuildError, HostError, UsageError
 from factory.findings import Finding, Findings, Summary
+from factory.layers import Use
 from factory.manifest import Manifest, StageEntry, json_schema, read_findings, read_manifest, text, write
 from factory.plan import make_plan
 from factory.record import Record
@@ -200,6 +201,8 @@ def test_stages_come_from_the_timeline() -> None:
     assert (entry.key, entry.cache, entry.why, entry.seconds) == (SHA, "miss", "never built", convert.seconds)
     assert StageEntry.of(convert).cache == "none"
     assert manifest(stages=[entry]).stages == (entry,)
+    assert entry.expires is None
+    assert StageEntry.of(convert, expires=1_800_000_000.5).expires == datetime.fromtimestamp(1_800_000_000.5, UTC)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +294,20 @@ def test_the_stage_of_the_base_has_its_key_and_why_it_was_made(tmp_path: Path, m
         assert entry.key and base.entry.key.endswith(f"-{entry.key}")
 
 
-def recorded(tmp_path: Path, recipe: str, began: datetime, base: Any = None, console: Any = None) -> Manifest:
+@pytest.mark.real
+def test_a_step_says_when_what_it_fetched_is_too_old(tmp_path: Path) -> None:
+    began, console = datetime.now(UTC), Console.quiet()
+    with console.stage("web"), console.stage("1/1 packages") as stage:
+        stage.cached("kept 5 hours ago")
+    use = Use("1/1 packages", SHA, "hit", "kept 5 hours ago", expires=began.timestamp() + 3600)
+    document = recorded(tmp_path, recipe_files.HEAD, began, console=console, uses=(use,))
+    (entry,) = [each for each in document.stages if each.key == SHA]
+    assert entry.expires == began + timedelta(hours=1)
+
+
+def recorded(
+    tmp_path: Path, recipe: str, began: datetime, base: Any = None, console: Any = None, uses: tuple[Use, ...] = ()
+) -> Manifest:
     """What is written of a build of *recipe*."""
     recipe_files.write(tmp_path, recipe)
     image = tmp_path / "web-1.0.0.qcow2"
@@ -303,7 +319,7 @@ def recorded(tmp_path: Path, recipe: str, began: datetime, base: Any = None, con
         hypervisor=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")),
         console=console or Console.quiet(),
     )
-    customised = SimpleNamespace(uses=(), packages=())
+    customised = SimpleNamespace(uses=uses, packages=())
     Record(cast(Any, site), cast(Any, customised), image, "a" * 64, [], (), "none", {}, began).write_manifest()
     return read_manifest(tmp_path)
 

@@ -15,7 +15,7 @@ from factory.manifest import PackageEntry
 from factory.renewal import package_news, unchanged
 from factory.renewal.package_news import changed, status
 from tests.recipe_files import HEAD, write
-from tests.test_unchanged import built, place, plan_of
+from tests.test_unchanged import built, place, plan_of, stage
 
 __all__ = ["place"]
 
@@ -94,6 +94,27 @@ def test_a_step_that_fetches_is_not_asked_about(place: Path, monkeypatch: pytest
     plan = plan_of(place)
     built(place, plan, age=2 * 3600)
     assert "a step that fetches ran 2 hours ago" in unchanged.look(plan, place / "out", "full", Console.quiet()).why
+
+
+def test_a_step_that_fetched_before_the_last_build_is_not_asked_about(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_news, "news", lambda *_: [])
+    write(place, HEAD + "provision:\n  - shell: {run: date, refresh: 1h}\n  - shell: date\n")
+    plan = plan_of(place)
+    built(place, plan, age=1800, stages=[stage("1/2 shell", -60), stage("upgrade", 3600)])
+    told = unchanged.look(plan, place / "out", "full", Console.quiet())
+    assert told.image is None and "what 1/2 shell fetched in the last build, or before it" in told.why
+
+
+def test_packages_of_before_the_last_build_are_asked_about(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_news, "news", lambda *_: [])
+    write(place, HEAD)
+    plan = plan_of(place)
+    folder = built(place, plan, age=1800, stages=[stage("upgrade", -60)])
+    assert unchanged.find(plan, place / "out", "full").image is None
+    found = unchanged.look(plan, place / "out", "full", Console.quiet())
+    assert found.image and found.image.folder == folder
 
 
 @pytest.mark.parametrize(

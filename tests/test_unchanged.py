@@ -153,6 +153,25 @@ def test_what_was_fetched_grows_old(place: Path, more: str, age: float, old: boo
     assert (find(plan, place / "out", "full").image is None) == old
 
 
+def stage(name: str, expires: float) -> dict[str, Any]:
+    """A stage of a manifest, whose result is too old *expires* seconds from now on."""
+    now = datetime.now(UTC)
+    moments = {"start": now, "end": now, "expires": now + timedelta(seconds=expires)}
+    return {"name": name, "path": f"web/{name}", "seconds": 0.0, "state": "cached"} | moments
+
+
+@pytest.mark.parametrize(("left", "old"), [(-60, True), (3600, False)])
+def test_a_layer_that_a_build_used_grows_old_from_when_it_was_made(place: Path, left: float, old: bool) -> None:
+    write(place, HEAD + MORE + "  - packages: [nginx]\n")
+    plan = plan_of(place)
+    document = built(place, plan, age=3600, stages=[stage("2/2 packages", left), stage("1/2 shell", 86400)])
+    if old:
+        assert why(place, plan) == "what 2/2 packages fetched in the last build, or before it, is too old"
+    else:
+        found = find(plan, place / "out", "full")
+        assert found.image and found.image.folder == document
+
+
 def test_a_recipe_with_secrets_is_always_built(place: Path) -> None:
     write(place, HEAD + "variables:\n  token: {secret: true}\n")
     plan = plan_of(place, token="correct-horse")

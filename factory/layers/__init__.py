@@ -172,13 +172,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class Use:
-    """What a build makes of one point: *hit* when it starts there or later, and *why*, for people."""
+    """What a build makes of one point: *hit* when it starts there or later, and *why*, for people.
+
+    *expires* is when what was fetched there is too old (seconds since 1970; None: never, or not yet known).
+    """
 
     name: str
     key: str
     cache: Literal["hit", "miss"]
     why: str
     size: int = 0  # bytes that a layer takes in the cache; 0 when there is none
+    expires: float | None = None
 
 
 @dataclass(frozen=True)

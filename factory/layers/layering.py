@@ -164,8 +164,12 @@ class Layering:
 
     @property
     def uses(self) -> Sequence[Use]:
-        """Of every point whether it was there, and why not."""
+        """Of every point whether it was there, why not, and when what was fetched there is too old."""
         return tuple(
-            replace(use, why=f"{use.why}; {self._without[use.key]}") if use.key in self._without else use
-            for use in self.start.uses
+            replace(
+                use,
+                why=f"{use.why}; {self._without[use.key]}" if use.key in self._without else use.why,
+                expires=None if key.keep is None or key.key not in self._reached else self._reached[key.key] + key.keep,
+            )
+            for use, key in zip(self.start.uses, self.keys, strict=True)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,13 @@ def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchange
         return Unchanged(None, f"a step that fetches ran {bases.age(age)} ago")
     if (CLOUD_INIT_FETCHES - {"packages"}) & set(recipe.cloud_init) and age > PACKAGES_KEEP:
         return Unchanged(None, f"what cloud-init fetched is {bases.age(age)} old")
+    # Of packages the index is asked below; of everything else nobody.
+    asked = {"boot"} if CLOUD_INIT_FETCHES & set(recipe.cloud_init) == {"packages"} else set()
+    past = [
+        name for name in _too_old(newest) if name not in asked and name.split(" ")[-1] not in ("upgrade", "packages")
+    ]
+    if past:
+        return Unchanged(None, _told(past))
     base = bases.cached(plan.base)
     if plan.base.kind != "scratch" and (base is None or base.sha256 != newest.manifest.base.digest):
         return Unchanged(None, "the base has changed since the last build")
@@ -122,7 +130,19 @@ def find(plan: Plan, output: Path, boot_test: str, *, accept_stale: bool = False
     limit, age = keeps(recipe), time.time() - newest.manifest.started.timestamp()
     if limit is not None and age > limit:
         return Unchanged(None, f"what the last build fetched is {bases.age(age)} old")
+    if past := _too_old(newest):
+        return Unchanged(None, _told(past))
     return Unchanged(newest, f"unchanged since the build of {bases.age(age)} ago")
+
+
+def _too_old(image: Image) -> list[str]:
+    """The steps of *image* whose result is too old by now: it may be much older than the build, when layers had it."""
+    now = datetime.now(UTC)
+    return [stage.name for stage in image.manifest.stages if stage.expires is not None and stage.expires < now]
+
+
+def _told(steps: list[str]) -> str:
+    return f"what {steps[0]} fetched in the last build, or before it, is too old"
 
 
 def _tested(image: Image, boot_test: str) -> bool:
