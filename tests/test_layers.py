@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -408,6 +410,40 @@ def test_a_disk_is_kept_as_its_difference_to_the_base(store: cache.Cache, tmp_pa
     with pytest.raises(FactoryError):
         found.copy(store, moved, tmp_path / "again", tmp_path / "again-m")
     assert layers.find(store, "k" * 64) is None
+
+
+@pytest.mark.real
+def test_two_builds_that_keep_the_same_point_at_once(
+    store: cache.Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, base = tmp_path / "raw", tmp_path / "base.qcow2"
+    raw.write_bytes(bytes(1 << 20))
+    disk.convert(raw, "raw", base, "qcow2")
+    put, both = cache.Cache.put, threading.Event()
+    saved: list[str] = []
+
+    def slow(self: cache.Cache, kind: str, *rest: Any) -> cache.Entry:
+        """Has both memories in the cache before either disk, if nothing prevents it."""
+        entry = put(self, kind, *rest)
+        if kind == "memory":
+            saved.append(entry.sha256)
+            both.set() if len(saved) == 2 else both.wait(1.0)
+        return entry
+
+    monkeypatch.setattr(cache.Cache, "put", slow)
+
+    def keep(name: str) -> None:
+        work = tmp_path / name
+        work.mkdir()
+        disk.create_overlay(base, "qcow2", work / "disk", 1 << 20, cluster_size=4096)
+        (work / "memory").write_text(f"of {name}")
+        facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, reached={})
+        layers.keep(cache.Cache(), "k" * 64, work / "disk", work / "memory", base, facts, work)
+
+    with ThreadPoolExecutor(2) as builds:
+        list(builds.map(keep, ("one", "two")))
+    assert len(store.entries("layer")) == len(store.entries("memory")) == 1
+    assert layers.find(store, "k" * 64) is not None
 
 
 def test_layers_go_when_the_cache_is_full_however_new(store: cache.Cache, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ from typing import Any, Literal
 
 from factory import bases, cache, copying, disk
 from factory.cache_entry import AHEAD
+from factory.console import Console
 from factory.errors import FactoryError, HostError
 from factory.files import write_whole
 from factory.layers.keys import LayerKey, changed
 from factory.seed import KeyPair
 
 ROOM = 2 << 30  # bytes that stay free on the disk of the cache
+LOCK_SECONDS = 300.0  # for another build to write its layer; after that, this one goes without
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,19 @@ def keep(
     """
     disk.require_space(store.root, memory.stat().st_size + frozen.stat().st_size + ROOM, "a layer")
     flat = work / f"{memory.name}.layer"
+    lock = store.folder("locks") / "layers.lock"
     try:
         disk.flatten(frozen, base, flat)
-        saved = store.put("memory", key, memory, {})
-        entry = store.put("layer", key, flat, {**facts, "memory": saved.sha256})
+        # Two builds that keep the same point at once would each take the other's half for an old one.
+        with cache.lock(lock, what="the layers of the cache", console=Console.quiet(), timeout=LOCK_SECONDS):
+            saved = store.put("memory", key, memory, {})
+            entry = store.put("layer", key, flat, {**facts, "memory": saved.sha256})
+            for old in store.entries("layer") + store.entries("memory"):
+                if old.key == key and old.folder not in (entry.folder, saved.folder):
+                    store.remove(old)
     finally:
         flat.unlink(missing_ok=True)
         memory.unlink(missing_ok=True)
-    for old in store.entries("layer") + store.entries("memory"):
-        if old.key == key and old.folder not in (entry.folder, saved.folder):
-            store.remove(old)
     return entry, saved
 
 
