@@ -113,7 +113,7 @@ def _start_scrub(guest: Guest, facts: scrub.Facts, scale: float) -> None:
 
 def _wait_for_scrub(machine: Machine) -> None:
     machine.wait_for_end()
-    outcome = scrub.outcome(machine.spec.console.read_text(errors="replace"))
+    outcome = scrub.outcome(machine.console.whole())
     if outcome is None or not outcome.ok:
         failed = ", ".join(outcome.failed) if outcome else "the guest went off without its last word"
         raise BuildError(

@@ -6,10 +6,14 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from factory import scrub
 from factory.hypervisor.console_watch import ConsoleWatch, clean
+from factory.hypervisor.domain import MachineSpec
+from factory.hypervisor.machine import Machine
 from tests.consoles import ALIVE, DEATHS, LINUX, SEABIOS, WAITING
 
 CASES = [(code, text) for code, texts in DEATHS.items() for text in texts]
@@ -103,6 +107,24 @@ def test_a_restart_forgets(console: ConsoleWatch) -> None:
     assert not console.mentions("Linux version")
     write(console, LINUX)
     assert console.mentions("nothing of the kind", "Linux version")
+
+
+def test_a_machine_hears_nothing_of_the_one_before_it_on_the_same_console(tmp_path: Path) -> None:
+    """A restored guest that panics is followed by a cold boot, whose console goes on in the same file."""
+    spec = MachineSpec(
+        name="build", uuid="u", mac="m", ssh_port=1, console=tmp_path / "console.log", accelerator="tcg", disks=()
+    )
+    machine = Machine(cast(Any, None), spec)
+    write(machine.console, "Kernel panic - not syncing: x\r\nFACTORY-SCRUB failed logs\r\nFACTORY-SCRUB-DONE 1\r\n")
+    machine.console.read()
+    assert machine.console.death() is not None
+    after = Machine(cast(Any, None), spec)
+    after.console.read()
+    assert after.console.death() is None and after.console.tail() == ""
+    write(after.console, LINUX + "FACTORY-SCRUB-DONE 0\r\n")
+    assert after.console.mentions("Linux version")
+    assert scrub.outcome(after.console.whole()) == scrub.Outcome(True, ())
+    assert "panic" in ConsoleWatch(spec.console).tail(), "people are shown all of it"
 
 
 # -- the text

@@ -124,10 +124,11 @@ UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]{0,32}[ -/]?|[]PX^_][^\x07\x1b\n]{
 class ConsoleWatch:
     """Follows the file that QEMU writes the serial console to. Safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begin: int = 0) -> None:
+        """*begin* is how many bytes of the file are left out: an earlier machine wrote them."""
         self.path = path
         self._lock = threading.Lock()
-        self._offset = 0
+        self._begin = self._offset = begin
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._unfinished = ""  # the start of a control sequence whose end has not come yet
         self._recent = ""
@@ -171,6 +172,12 @@ class ConsoleWatch:
             self._death = found
         elif found and found[0] is before:  # its line may have grown
             self._death = found
+
+    def whole(self) -> str:
+        """All that was written from the begin on, as it is. Raises OSError."""
+        with self.path.open("rb") as file:
+            file.seek(self._begin)
+            return file.read().decode(errors="replace")
 
     def mentions(self, *texts: str) -> bool:
         """Whether what was read lately has one of *texts*."""

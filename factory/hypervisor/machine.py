@@ -52,7 +52,8 @@ class Machine:
         self._hypervisor = hypervisor
         self._domain: Any = None
         self._process: int | None = None
-        self.console = ConsoleWatch(spec.console)
+        # A restored guest that was no good has written here before the cold boot that comes instead of it.
+        self.console = ConsoleWatch(spec.console, spec.console.stat().st_size if spec.console.exists() else 0)
         self.login: Login | None = None  # how people get in when the machine is kept
         self.refused = False  # nothing broke, but what it showed is why the build fails
 
