@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,9 +156,8 @@ def _run(
     console: Console,
 ) -> Built:
     started, began = datetime.now(UTC), time.monotonic()
-    base = obtain_base(plan, options, chosen, console)
     image = workspace.partial / plan.image
-    with cache.Cache().hold(base.entry), _hypervisor(workspace, chosen, options) as hypervisor:
+    with held_base(plan, options, chosen, console) as base, _hypervisor(workspace, chosen, options) as hypervisor:
         site = Site(plan, base, workspace, hypervisor, console)
         customised = customise(site, policy(plan, options))
         try:
@@ -217,6 +216,21 @@ def _distrust(uses: Sequence[Use], error: BuildError) -> None:
     if error.code == "build.file-system" and any(use.cache == "hit" for use in uses):
         layers.forget(cache.Cache(), [use.key for use in uses])
         error.hint = f"{error.hint.rstrip('.')}. The layers of this build are dropped: build it again"
+
+
+@contextlib.contextmanager
+def held_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> Iterator[bases.Base]:
+    """The base image, from the cache or made now, which stays there while the block runs."""
+    with contextlib.ExitStack() as held:
+        base = obtain_base(plan, options, chosen, console)
+        try:
+            held.enter_context(cache.Cache().hold(base.entry))
+        except HostError as error:
+            if error.code != "host.cache-entry-gone":
+                raise
+            base = obtain_base(plan, options, chosen, console)  # another build cleared it away just now
+            held.enter_context(cache.Cache().hold(base.entry))
+        yield base
 
 
 def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, console: Console) -> bases.Base:

@@ -131,19 +131,19 @@ class Cache:
         found = [entry for name in kinds for entry in map(read, (self.root / name).glob("[!.]*/*/entry.json")) if entry]
         return newest_first(found)
 
-    def remove(self, entry: Entry) -> bool:
-        """Remove *entry*, unless some process holds it; says whether it is gone."""
+    def remove(self, entry: Entry, *, used: float | None = None) -> bool:
+        """Remove *entry*, unless some process holds it, or has used it after *used*; says whether it is gone."""
         try:
-            folder = os.open(entry.folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder = _locked(entry, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return True
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        else:
+        try:
+            if used is not None and entry.used > used:
+                return False
             gone = Path(tempfile.mkdtemp(prefix=f".gone-{mark()}-", dir=self.root / entry.kind))
-            with suppress(FileNotFoundError):  # another process was quicker
+            with suppress(FileNotFoundError):  # somebody removed it by hand
                 entry.folder.rename(gone / "entry")  # in one step: nobody sees half an entry
             shutil.rmtree(gone, ignore_errors=True)
             with suppress(OSError):
@@ -170,7 +170,7 @@ class Cache:
             if total <= limit:
                 break
             rests = entry.kind not in RESTLESS and abs(time.time() - used) < REST_SECONDS
-            if entry.folder in kept or rests or not self.remove(entry):
+            if entry.folder in kept or rests or not self.remove(entry, used=used):
                 continue
             total -= entry.size
             removed.append(entry)
@@ -204,13 +204,12 @@ class Cache:
     def hold(self, entry: Entry) -> Iterator[Entry]:
         """Keep *entry* from being removed, by this or any other process, for as long as the block runs."""
         try:
-            folder = os.open(entry.folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder = _locked(entry, fcntl.LOCK_SH)
         except FileNotFoundError as error:
             raise HostError(
                 f"{entry.path} has been removed from the cache", hint="Run it again", code="host.cache-entry-gone"
             ) from error
         try:
-            fcntl.flock(folder, fcntl.LOCK_SH)
             yield entry
         finally:
             os.close(folder)
@@ -246,6 +245,23 @@ class Cache:
         }
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
         write_whole(folder / "entry.json", text.encode(), mode=0o600)
+
+
+def _locked(entry: Entry, how: int) -> int:
+    """The folder of *entry*, opened and locked (*how*: flock's); raises FileNotFoundError when it is gone.
+
+    Another process may remove it, or put it there anew, between the two: then the lock is on what has no name any more.
+    """
+    while True:
+        folder = os.open(entry.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, how)
+            if os.path.samestat(os.fstat(folder), entry.folder.stat()):
+                return folder
+        except BaseException:
+            os.close(folder)
+            raise
+        os.close(folder)
 
 
 def size_limit() -> int:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factory.bases import Base, obtain, resolve
-from factory.cache import Cache
+from factory.build import Options, held_base
+from factory.cache import Cache, Entry
 from factory.console import Console
 from factory.errors import BaseError, HostError, UsageError
+from factory.hypervisor import accelerator
+from factory.plan import make_plan
+from tests.recipe_files import HEAD, write
 
 real = pytest.mark.real
 PIN = "0123456789abcdef" * 4
@@ -67,6 +72,25 @@ def test_a_file_is_copied_once(qcow2: Path) -> None:
     again = get(str(qcow2), offline=True)
     assert again.cached
     assert again.path == first.path
+
+
+@real
+def test_a_base_that_goes_before_it_is_held_is_had_again(qcow2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(qcow2.parent, HEAD.replace("debian-12", str(qcow2)))
+    plan = make_plan(str(qcow2.parent / "recipes/web.yaml"))
+    hold, removed = Cache.hold, list[Path]()
+
+    def late(self: Cache, entry: Entry) -> AbstractContextManager[Entry]:
+        if not removed:
+            removed.append(entry.path)
+            assert self.remove(entry)
+        return hold(self, entry)
+
+    monkeypatch.setattr(Cache, "hold", late)
+    with held_base(plan, Options(), accelerator.choose("tcg"), Console.quiet()) as base:
+        assert removed == [base.path] and base.path.exists()
+        assert not Cache().remove(base.entry)
+    assert Cache().remove(base.entry)
 
 
 @real

@@ -196,6 +196,42 @@ def test_a_held_entry_is_not_removed(store: Cache) -> None:
         pass
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_removed_before_it_is_held(store: Cache, monkeypatch: pytest.MonkeyPatch, *, again: bool) -> None:
+    entry = put(store)
+    flock, other = fcntl.flock, Cache(store.root)
+
+    def later(folder: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert other.remove(entry)  # between our look at the folder and our lock on it
+        if again:
+            put(other)
+        flock(folder, how)
+
+    monkeypatch.setattr(fcntl, "flock", later)
+    if again:
+        with store.hold(entry):
+            assert entry.path.read_text() == "hello"
+            assert not other.remove(entry)
+    else:
+        with pytest.raises(HostError, match="removed"), store.hold(entry):
+            pass
+
+
+def test_trimming_sees_what_was_used_since_it_looked(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, flock = put(store), fcntl.flock
+    age(entry, days=1)
+
+    def later(folder: int, how: int) -> None:
+        flock(folder, how)
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert Cache(store.root).get("base", "k")
+
+    monkeypatch.setattr(fcntl, "flock", later)
+    assert store.trim(0) == []
+    assert entry.path.exists()
+
+
 def test_trimming_removes_the_least_recently_used_first(store: Cache) -> None:
     entries = [put(store, str(number) * 100, key=f"k{number}") for number in range(5)]
     for days, entry in enumerate(entries, start=1):
