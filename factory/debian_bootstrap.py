@@ -21,6 +21,7 @@ from factory.run import AS_NAMESPACE_ROOT, find, run
 PREFIX = "image-factory-"
 PINS = "etc/apt/preferences.d/factory-base"  # only while the base is made, as are
 AUTHORITIES = "etc/apt/apt.conf.d/90factory-base"
+MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 LEFT_BY_MMDEBSTRAP = ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap")
 
 
@@ -53,10 +54,11 @@ def _mmdebstrap(
     early.write_bytes(debian_files.archive(debian_files.EARLY))
     temporary = tree.with_name("temporary.tar")
     only_now = {PINS: debian_files.File(apt_pins.preferences(missing))} if missing else {}
-    argv: list[str | Path] = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(packages)}"]
+    argv: list[str | Path] = ["mmdebstrap", "--variant=minbase", "--format=tar", f"--include={','.join(packages)}"]
     argv += [f"--mode={'root' if os.geteuid() == 0 else 'unshare'}"]
     argv += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io"]
     argv += [f"--keyring={source.keyring}", f"--setup-hook=tar-in {temporary} /", f"--essential-hook=tar-in {early} /"]
+    argv += _merged_usr(suite)
     argv += [f'--customize-hook=cd "$1" && rm -f {shlex.join([PINS, AUTHORITIES, *LEFT_BY_MMDEBSTRAP])}']
     argv += [suite, tree, *mirror.source_lines(suite, source.uri, source.security_uri)]
     tree.unlink(missing_ok=True)
@@ -73,6 +75,15 @@ def _mmdebstrap(
             env={"TMPDIR": str(place)},
             timeout=3600,
         )
+
+
+def _merged_usr(suite: str) -> list[str]:
+    """/bin, /sbin and /lib as links, as the release's installer makes them; what mmdebstrap has not is left to apt."""
+    setup = MERGED_USR / "setup00.sh"
+    if suite == "bullseye":  # without a package that wants it
+        purge = '--customize-hook=chroot "$1" dpkg --purge usr-is-merged'  # a dummy of the hook
+        return [f"--setup-hook={setup}", purge] if setup.is_file() else []
+    return [f"--hook-dir={MERGED_USR}"] if suite == "bookworm" and setup.is_file() else []
 
 
 def _apart() -> list[str]:

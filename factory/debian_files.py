@@ -41,14 +41,17 @@ EARLY = {
     "etc/kernel-img.conf": File("do_symlinks = no\n"),
 }
 NETPLAN = {
+    # networkd takes the first file that fits a card, by the names of the files, which netplan makes of these: those of
+    # the cards that cloud-init sets up have to come first, else a cloud's fixed addresses would not count.
     "etc/netplan/90-default.yaml": File(
         "# DHCP on any NIC, also without cloud-init\nnetwork:\n  version: 2\n  ethernets:\n"
-        '    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}\n'
-        '    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}\n',
+        '    zz-all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}\n'
+        '    zz-all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}\n',
         0o600,
     ),
     "etc/resolv.conf": File(link="../run/systemd/resolve/stub-resolv.conf"),
 }
+IFUPDOWN = {"etc/resolv.conf": File(link="../run/resolvconf/resolv.conf")}
 FIRST_BOOT = f"""#!/bin/sh
 # Runs once instead of init, in the direct-kernel boot that makes this disk boot by itself. It removes itself.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -79,7 +82,7 @@ disk=/dev/$(lsblk -n -o PKNAME "$root")
 esp=$(lsblk -n -r -o PATH,PARTTYPE "$disk" | awk '$2 == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" {{print $1}}')
 mkfs.vfat -F 32 -n ESP "$esp"
 mkdir -p /boot/efi
-echo "LABEL=ESP /boot/efi vfat umask=0077,nofail,x-systemd.device-timeout=10s 0 2" >>/etc/fstab
+echo "LABEL=ESP /boot/efi vfat umask=0077,nofail 0 2" >>/etc/fstab
 mount "$esp" /boot/efi
 grub-install --target=i386-pc "$disk"
 grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --no-uefi-secure-boot || \\
@@ -97,23 +100,37 @@ set +x
 
 def late(suite: str, *, netplan: bool) -> dict[str, File]:
     """What is written over the packages' files: the distribution's public defaults, and nothing of this host."""
-    return (NETPLAN if netplan else {}) | {
-        "etc/apt/sources.list": File("\n".join(mirror.source_lines(suite, mirror.ARCHIVE, mirror.SECURITY)) + "\n"),
-        "etc/machine-id": File("", 0o444),
-        "var/lib/dbus/machine-id": File(link="/etc/machine-id"),
-        "etc/hosts": File(
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-            "ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-        ),
-        # Behind the 50-cloud-init.conf that cloud-init writes when an instance's user-data asks for passwords: sshd
-        # takes the first value that it reads.
-        "etc/ssh/sshd_config.d/90-image.conf": File("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"),
-        "etc/default/locale": File("LANG=C.UTF-8\n"),
-        "etc/cloud/cloud.cfg.d/01_image.cfg": File(
-            "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: true\napt:\n  preserve_sources_list: true\n"
-        ),
-        "etc/default/grub.d/50_image.cfg": File(
-            'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"\nGRUB_TIMEOUT=1\nGRUB_DISABLE_OS_PROBER=true\n'
-        ),
-        "factory-first-boot": File(FIRST_BOOT, 0o755),
-    }
+    return (
+        (NETPLAN if netplan else IFUPDOWN)
+        | _passwords(suite)
+        | {
+            "etc/apt/sources.list": File("\n".join(mirror.source_lines(suite, mirror.ARCHIVE, mirror.SECURITY)) + "\n"),
+            "etc/machine-id": File("", 0o444),
+            "var/lib/dbus/machine-id": File(link="/etc/machine-id"),
+            "etc/hosts": File(
+                "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+                "ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+            ),
+            "etc/default/locale": File("LANG=C.UTF-8\n"),
+            "etc/cloud/cloud.cfg.d/01_image.cfg": File(
+                "# Defaults of this image\nlocale: C.UTF-8\nmanage_etc_hosts: localhost\n"
+                "apt:\n  preserve_sources_list: true\n"
+            ),
+            "etc/default/grub.d/50_image.cfg": File(
+                'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"\nGRUB_TIMEOUT=1\nGRUB_DISABLE_OS_PROBER=true\n'
+            ),
+            "factory-first-boot": File(FIRST_BOOT, 0o755),
+        }
+    )
+
+
+def _passwords(suite: str) -> dict[str, File]:
+    """No passwords by SSH, unless an instance's user-data asks for them."""
+    # Behind the 50-cloud-init.conf that cloud-init writes then: sshd takes the first value that it reads. That of
+    # bullseye knows no such folder and edits sshd_config, which is made to say it there.
+    text = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+    return {} if suite == "bullseye" else {"etc/ssh/sshd_config.d/90-image.conf": File(text)}
+
+
+NO_PASSWORDS = "s/^#?(PasswordAuthentication|ChallengeResponseAuthentication) .*/\\1 no/"
+"""For ``sed -E`` over the sshd_config of a release without :func:`late`'s own file."""

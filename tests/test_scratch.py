@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from factory import debian_files, ext4, run
 from factory.bases import scratch
@@ -108,6 +109,21 @@ def test_the_console_and_the_locale_of_every_instance() -> None:
     assert b"PasswordAuthentication no" in found["etc/ssh/sshd_config.d/90-image.conf"][1]
 
 
+def test_passwords_are_refused_where_cloud_init_can_allow_them(tmp_path: Path) -> None:
+    """That of Debian 11 knows only sshd_config itself, where the first value counts."""
+    assert "etc/ssh/sshd_config.d/90-image.conf" not in debian_files.late("bullseye", netplan=False)
+    config = tmp_path / "sshd_config"
+    config.write_text("Include /etc/ssh/sshd_config.d/*.conf\n#PasswordAuthentication yes\n#PermitEmptyPasswords no\n")
+    subprocess.run(["sed", "-i", "-E", debian_files.NO_PASSWORDS, config], check=True)
+    assert config.read_text().splitlines()[1:] == ["PasswordAuthentication no", "#PermitEmptyPasswords no"]
+
+
+def test_the_files_of_a_clouds_own_cards_come_before_ours() -> None:
+    """networkd takes the first that fits; netplan names each after its id."""
+    text = yaml.safe_load(debian_files.NETPLAN["etc/netplan/90-default.yaml"].text)
+    assert all(name > "wlan0" for name in text["network"]["ethernets"])
+
+
 def test_the_script_of_the_first_boot_is_a_shell_script(tmp_path: Path) -> None:
     script = tmp_path / "first-boot"
     script.write_text(debian_files.FIRST_BOOT)
@@ -162,6 +178,7 @@ def test_the_disk_holds_the_tree_and_no_trace_of_its_making(tmp_path: Path) -> N
     files = {
         "./etc/hostname": b"the-host-that-built-it\n",
         "./etc/resolv.conf": b"nameserver 192.0.2.1\n",
+        "./etc/resolvconf/resolv.conf.d/original": b"search the-host-that-built-it\n",
         "./etc/machine-id": b"0123456789abcdef0123456789abcdef\n",
         "./etc/ssh/ssh_host_ed25519_key": b"PRIVATE",
         "./etc/apt/sources.list": b"deb http://mirror.of.this.host/debian bookworm main\n",
@@ -199,8 +216,9 @@ def test_the_disk_holds_the_tree_and_no_trace_of_its_making(tmp_path: Path) -> N
     assert "deb.debian.org" in look("cat /etc/apt/sources.list")
     assert look("cat /usr/bin/kept").endswith("kept")
     assert "User:     0" in look("stat /usr/bin/kept")
-    for gone in ("/etc/hostname", "/etc/resolv.conf", "/etc/ssh/ssh_host_ed25519_key", "/var/log/apt", "/tmp/left",
-                 "/var/log/dpkg.log", "/var/lib/apt/lists/mirror.of.this.host"):  # fmt: skip
+    assert 'Fast link dest: "../run/resolvconf/resolv.conf"' in look("stat /etc/resolv.conf")
+    for gone in ("/etc/hostname", "/etc/resolvconf/resolv.conf.d/original", "/etc/ssh/ssh_host_ed25519_key",
+                 "/var/log/apt", "/tmp/left", "/var/log/dpkg.log", "/var/lib/apt/lists/mirror.of.this.host"):  # fmt: skip
         assert "File not found" in look(f"stat {gone}") or "Inode:" not in look(f"stat {gone}"), gone
     data = raw.read_bytes() if raw.stat().st_blocks < 1 << 20 else b""
     assert b"of.this.host" not in data and b"the-host-that-built-it" not in data

@@ -25,7 +25,7 @@ from factory.hypervisor.fresh import free_port, new_mac, new_uuid
 from factory.hypervisor.hypervisor import Hypervisor
 from factory.run import AS_NAMESPACE_ROOT, run
 
-FORMAT = 6  # part of the cache key: raise it when the same definition gives another image
+FORMAT = 7  # part of the cache key: raise it when the same definition gives another image
 MIB = 1024**2
 ROOT_START = 126 * MIB  # behind the BIOS-boot partition and the ESP
 
@@ -33,7 +33,8 @@ PACKAGES = [
     *("linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "libpam-systemd", "dbus", "udev"),
     *("openssh-server", "cloud-init", "cloud-guest-utils", "fdisk", "sudo", "qemu-guest-agent"),
     *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "iputils-ping", "ca-certificates"),
-    *("e2fsprogs", "dosfstools", "grub-cloud-amd64", "locales", "procps", "less"),
+    *("e2fsprogs", "dosfstools", "grub-cloud-amd64", "locales", "procps", "less", "nano", "curl"),
+    *("tzdata", "systemd-timesyncd", "logrotate"),
 ]
 IFUPDOWN = ("ifupdown", "isc-dhcp-client")
 EXT4_FEATURES = (  # named, so that the host's newer mke2fs adds nothing that the base's own grub cannot read
@@ -91,14 +92,17 @@ def build(
 def _packages(suite: str) -> list[str]:
     packages = [name for name in PACKAGES if name not in IFUPDOWN] if _has_netplan(suite) else list(PACKAGES)
     if _has_netplan(suite):
-        packages += ["netplan.io", "systemd-resolved"]
-    if suite != "bullseye":
-        packages.append("systemd-timesyncd")  # apart from systemd since Debian 12's split
+        # login and the kernel's settings for all are packages of their own since Debian 13.
+        packages += ["netplan.io", "systemd-resolved", "login", "linux-sysctl-defaults"]
+    else:
+        packages.append("resolvconf")  # else nobody reads the name servers of a network with fixed addresses
+    if suite == "bookworm":
+        packages.append("zstd")  # initramfs-tools is set to it
     return packages
 
 
 def _has_netplan(suite: str) -> bool:
-    """Whether the release's own cloud images use netplan; ifupdown with its new DHCP client fails at boot there."""
+    """Whether netplan and networkd set up the network; ifupdown with its new DHCP client fails at boot there."""
     return suite not in ("bullseye", "bookworm")
 
 
@@ -165,14 +169,17 @@ def _fill(tree: Path, raw: Path, work: Path, suite: str) -> None:
         'set -e; mkdir "$1"; trap \'rm -rf "$1"\' EXIT; '
         'tar -x -p --numeric-owner --xattrs --xattrs-include="*" --exclude="./dev/*" -C "$1" -f "$2"; '
         'cd "$1"; rm -f etc/hostname etc/resolv.conf etc/machine-id var/lib/dbus/machine-id etc/ssh/ssh_host_* '
-        "var/lib/systemd/random-seed etc/.pwd.lock; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin "
+        "var/lib/systemd/random-seed etc/.pwd.lock etc/resolvconf/resolv.conf.d/original "
+        "etc/resolvconf/resolv.conf.d/tail; rm -rf var/lib/apt/lists/* var/cache/apt/*.bin "
         "var/log/apt var/log/*.log "
         "var/cache/debconf/*-old var/lib/dpkg/*-old var/cache/ldconfig/aux-cache tmp/* var/tmp/*; "
-        'tar -x -p --numeric-owner -C . -f "$3"; cd /; '
+        'tar -x -p --numeric-owner -C . -f "$3"; '
+        '[ -e etc/ssh/sshd_config.d/90-image.conf ] || sed -i -E "$8" etc/ssh/sshd_config; cd /; '
         'mke2fs -q -F -t ext4 -O "$4" -L root -I 256 -m 1 -d "$1" -E "$5" "$6" "$7"'
     )
     argv: list[str | Path] = ["sh", "-c", script, "fill", root, tree, late, EXT4_FEATURES]
     argv += [f"offset={ROOT_START},lazy_itable_init=0,lazy_journal_init=0,nodiscard", raw, str(blocks)]
+    argv += [debian_files.NO_PASSWORDS]
     if os.geteuid() != 0:
         argv = [*AS_NAMESPACE_ROOT, *argv]
     run(argv, reason="to write the base's file system", timeout=600)
