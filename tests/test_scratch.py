@@ -217,8 +217,15 @@ def test_the_disk_holds_the_tree_and_no_trace_of_its_making(tmp_path: Path) -> N
     assert look("cat /usr/bin/kept").endswith("kept")
     assert "User:     0" in look("stat /usr/bin/kept")
     assert 'Fast link dest: "../run/resolvconf/resolv.conf"' in look("stat /etc/resolv.conf")
-    for gone in ("/etc/hostname", "/etc/resolvconf/resolv.conf.d/original", "/etc/ssh/ssh_host_ed25519_key",
-                 "/var/log/apt", "/tmp/left", "/var/log/dpkg.log", "/var/lib/apt/lists/mirror.of.this.host"):  # fmt: skip
+    for gone in (
+        "/etc/hostname",
+        "/etc/resolvconf/resolv.conf.d/original",
+        "/etc/ssh/ssh_host_ed25519_key",
+        "/var/log/apt",
+        "/tmp/left",
+        "/var/log/dpkg.log",
+        "/var/lib/apt/lists/mirror.of.this.host",
+    ):
         assert "File not found" in look(f"stat {gone}") or "Inode:" not in look(f"stat {gone}"), gone
     data = raw.read_bytes() if raw.stat().st_blocks < 1 << 20 else b""
     assert b"of.this.host" not in data and b"the-host-that-built-it" not in data

@@ -243,8 +243,8 @@ def test_a_kept_build_is_entered_and_continued_and_no_secret_is_left_anywhere(
         assert "factory ssh" in failed.stderr and "it does not work" in failed.stderr
         (entry,) = ledger.entries(tmp_path / "state")
         assert run_in("ssh", entry.build_id, "--", "cat", "/var/lib/one").stdout == "one\n"
-        shown = run_in("console", "--no-follow").stdout  # a guest that goes on from memory has nothing to say
-        assert "Linux version" in shown or "(warm, ready" in failed.stderr
+        heard = run_in("console", "--no-follow").stdout  # a guest that goes on from memory has nothing to say
+        assert "Linux version" in heard or "(warm, ready" in failed.stderr
         assert secret_watch.in_files(SECRETS, [tmp_path / "out"]) == set()
 
         recipe.write_text(RECIPE.replace("MARK", "true"))
