@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ import pytest
 
 from factory import cache, disk, layers, seed
 from factory.console import Console
-from factory.errors import FactoryError
+from factory.errors import BuildError, FactoryError
 from factory.layers import Identity, Policy, choose
 from factory.layers.keys import LayerKey, changed, layer_keys, step_number
 from factory.layers.layering import Layering
@@ -327,11 +327,12 @@ def test_another_step_in_its_place(store: cache.Cache, tmp_path: Path) -> None:
 # -- one build
 
 
-def layering_of(root: Path, more: str = MORE) -> Layering:
-    """The layers of a build whose machines cannot be saved."""
-    file = write(root, HEAD + more, FILES)
+def layering_of(root: Path, *, meanwhile: Callable[[], object] = lambda: None) -> Layering:
+    """The layers of a build whose machines cannot be saved; *meanwhile* runs between its plan and its start."""
+    plan = make_plan(str(write(root, HEAD + MORE, FILES)))
+    meanwhile()
     site = SimpleNamespace(
-        plan=make_plan(str(file)),
+        plan=plan,
         base=SimpleNamespace(sha256="b" * 64, path=root / "base"),
         workspace=SimpleNamespace(work=root),
         console=Console.quiet(),
@@ -359,6 +360,48 @@ def test_a_build_says_when_what_it_used_is_too_old(store: cache.Cache, tmp_path:
     layering.begun()
     came_to(layering, 3)
     assert [round(use.expires - time.time(), -2) for use in layering.uses if use.expires] == [82800, 82800]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "index", "told"),
+    [("site/a", 3, "the file site"), ("index.html", 4, "the file index.html"), ("run.sh", 5, "the file run.sh")],
+)
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_that_changes_while_it_is_used_fails_the_build(
+    store: cache.Cache, tmp_path: Path, name: str, index: int, told: str, gone: bool
+) -> None:
+    layering = layering_of(tmp_path)
+    file = tmp_path / "recipes/web" / name
+    with pytest.raises(BuildError) as caught, layering:
+        layering.begun()
+        came_to(layering, *range(index))
+        file.write_text("saved in an editor")
+        if gone:
+            file.rename(tmp_path / "elsewhere")
+        came_to(layering, index)
+    assert (caught.value.code, caught.value.status) == ("build.recipe-changed", 4)
+    assert caught.value.message == f"{told} changed while it was built"
+    history = layers.read_history(layers.history_path(store, tmp_path / "recipes/web.yaml"))
+    assert len(history) == index  # what came before it was as its key says
+
+
+@pytest.mark.real
+def test_a_file_that_changes_after_its_step_harms_nothing(store: cache.Cache, tmp_path: Path) -> None:
+    with layering_of(tmp_path) as layering:
+        layering.begun()
+        came_to(layering, 0, 1, 2, 3)
+        (tmp_path / "recipes/web/site/a").write_text("saved in an editor")
+        came_to(layering, 4, 5, 6)
+
+
+@pytest.mark.real
+def test_a_file_that_changes_before_its_step_does_not_pass_for_what_was_planned(
+    store: cache.Cache, tmp_path: Path
+) -> None:
+    script = tmp_path / "recipes/web/run.sh"
+    with pytest.raises(BuildError, match=r"a file of the recipe web changed while it was built\."):
+        layering_of(tmp_path, meanwhile=lambda: script.write_text("saved while the base was made"))
 
 
 # -- keeping
@@ -459,7 +502,6 @@ def test_layers_go_when_the_cache_is_full_however_new(store: cache.Cache, tmp_pa
 
 def test_after_a_damaged_file_system_no_layer_of_the_build_is_trusted(store: cache.Cache, tmp_path: Path) -> None:
     from factory.build import _distrust
-    from factory.errors import BuildError
 
     keys = keys_of(tmp_path)
     for each in (*keys, replace(keys[0], key="f" * 64)):

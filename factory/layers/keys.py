@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from factory import mirror
+from factory.errors import RecipeError
 from factory.recipe.digest import file_digest
 from factory.recipe.steps import CopyStep, PackagesStep, ShellStep
 from factory.renewal.unchanged import CLOUD_INIT_FETCHES, PACKAGES_KEEP
@@ -73,13 +74,30 @@ def changed(now: LayerKey, before: Mapping[str, str]) -> list[str]:
     return [*names, *(f"{name}, which is gone" for name in before if name not in now.parts)]
 
 
+def altered(recipe: Recipe, point: LayerKey) -> list[str]:
+    """Which parts of *point* are others by now than when its key was made: only the recipe's files can be."""
+    number = point.name.split("/")[0]
+    try:
+        if number.isdigit():
+            parts = _parts(recipe, recipe.provision[int(number) - 1])
+        else:
+            parts = {} if point.name == "boot" else _repositories(recipe)
+    except RecipeError:  # one is gone
+        return [part for part in point.parts if part.startswith(("the file ", "the key "))]
+    return [part for part, digest in _digests(parts).items() if point.parts.get(part) != digest]
+
+
 def _next(
     before: LayerKey | None, name: str, parts: Mapping[str, str], *, keep: float | None = None, barred: str = ""
 ) -> LayerKey:
-    digests = {part: hashlib.sha256(value.encode()).hexdigest() for part, value in parts.items()}
+    digests = _digests(parts)
     kind = name.split(" ")[-1]  # its number is no part of what a step does
     key = _digest([LAYER_FORMAT, before.key if before else "", kind, digests])
     return LayerKey(name, key, digests, keep, barred or (before.barred if before else ""))
+
+
+def _digests(parts: Mapping[str, str]) -> dict[str, str]:
+    return {part: hashlib.sha256(value.encode()).hexdigest() for part, value in parts.items()}
 
 
 def _repositories(recipe: Recipe) -> dict[str, str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory import __version__, cache, layers, seed
-from factory.errors import FactoryError
+from factory.errors import BuildError, FactoryError
 from factory.hypervisor import identity as form_of
 from factory.hypervisor.domain import Disk, MachineSpec
 from factory.layers import Identity, Policy, Start, Use
-from factory.layers.keys import LayerKey, layer_keys
+from factory.layers.keys import LayerKey, altered, layer_keys
 
 if TYPE_CHECKING:
     from factory.hypervisor.machine import Machine
@@ -83,6 +83,15 @@ def _all_missed(keys: Sequence[LayerKey], why: str) -> Start:
     return Start(uses=tuple(Use(each.name, each.key, "miss", why) for each in keys))
 
 
+def _changed(recipe: Recipe, what: str) -> BuildError:
+    return BuildError(
+        f"{what} changed while it was built",
+        cause="What is in the guest may be the old content, the new one or a part of it, so nothing of it is kept",
+        hint=f"Build it again, and leave the files of {recipe.file.name} alone until their steps have run",
+        code="build.recipe-changed",
+    )
+
+
 class Layering:
     """The layers of the build in *workspace*. Use it in a ``with``: its end waits for what is still being written."""
 
@@ -90,6 +99,9 @@ class Layering:
         recipe, hypervisor = site.plan.recipe, site.hypervisor
         self.store = cache.Cache(warn=site.console.warn)
         self.keys = layer_keys(recipe, machine_parts(recipe, site.base.sha256, hypervisor.accelerator.name))
+        if recipe.digest() != site.plan.digest:  # the base may have taken minutes since
+            raise _changed(recipe, f"a file of the recipe {recipe.name}")
+        self._recipe = recipe
         self._console = site.console
         self._work = site.workspace.work
         self._base = hypervisor.enclosure.path(site.base.path)
@@ -136,8 +148,13 @@ class Layering:
         self._since = time.monotonic()
 
     def came_to(self, index: int, machine: Machine, identity: Identity, seed_size: int, lists_at: float) -> None:
-        """The point *index* of the build is reached: keep a layer of it, if that is allowed and worth it."""
+        """The point *index* of the build is reached: keep a layer of it, if that is allowed and worth it.
+
+        Raises BuildError when a file that was used for it is not what its key says any more.
+        """
         key = self.keys[index]
+        if others := altered(self._recipe, key):
+            raise _changed(self._recipe, ", ".join(others))
         self._came_to = index + 1
         self._reached[key.key] = time.time()
         worked = time.monotonic() - self._since
