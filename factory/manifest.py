@@ -69,6 +69,7 @@ class BaseEntry(Model):
     created: Moment | None = None
     distribution: str = ""
     kernel: str = ""
+    older_packages: tuple[str, ...] = Field((), description="versions of the release that the mirror lacked")
 
 
 class StageEntry(Model):

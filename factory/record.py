@@ -78,6 +78,7 @@ class Record:
                     "created": base.created,
                     "distribution": str(base.facts.get("distribution", "")),
                     "kernel": str(base.facts.get("kernel", "")),
+                    "older_packages": tuple(map(str, base.facts.get("older_packages", ()))),
                 },
                 "started": self.started,
                 "ended": max(datetime.now(UTC), self.started),  # the clock may have been set back meanwhile

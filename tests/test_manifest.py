@@ -330,3 +330,11 @@ def test_the_login_of_a_proxy_enters_no_manifest(tmp_path: Path, monkeypatch: py
     with pytest.raises(BuildError) as caught:
         recorded(tmp_path, recipe, datetime(2026, 11, 22, tzinfo=UTC))
     assert caught.value.code == "manifest.secret" and "hunter2" not in str(caught.value)
+
+
+def test_versions_that_the_mirror_lacked_are_told(tmp_path: Path) -> None:
+    recipe = "schema: 1\nname: web\nversion: 1.0.0\nbase: debian-12\n"
+    began = datetime.now(UTC)
+    facts = {"older_packages": ["linux-image-cloud-amd64=6.1.9-1"]}
+    base = SimpleNamespace(name="debian-12", kind="scratch", sha256="b" * 64, created=began, facts=facts)
+    assert recorded(tmp_path, recipe, began, base).base.older_packages == ("linux-image-cloud-amd64=6.1.9-1",)
