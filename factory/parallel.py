@@ -54,6 +54,10 @@ def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
     return 1 << 62
 
 
+class Stopped(Exception):
+    """All builds end: none begins any more."""
+
+
 class Budget:
     """A quantity that builds share; one that needs more than there is begins when it is alone."""
 
@@ -61,13 +65,16 @@ class Budget:
         self._total = total
         self._free = total
         self._changed = threading.Condition()
+        self._stopping = False
 
     @contextlib.contextmanager
     def share(self, amount: int) -> Iterator[None]:
-        """Wait for *amount*, and hold it during the block."""
+        """Wait for *amount*, and hold it during the block. Raises Stopped once :meth:`stop` was called."""
         amount = min(amount, self._total)
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= amount)
+            self._changed.wait_for(lambda: self._stopping or self._free >= amount)
+            if self._stopping:
+                raise Stopped
             self._free -= amount
         try:
             yield
@@ -75,6 +82,41 @@ class Budget:
             with self._changed:
                 self._free += amount
                 self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody begin any more, and those who wait go."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+
+class Running:
+    """The processes of the builds: one begins and is known in one step, so that none is missed when all are ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[multiprocessing.process.BaseProcess] = set()
+        self._stopping = False
+
+    def begin(self, process: multiprocessing.process.BaseProcess) -> None:
+        """Start *process*. Raises Stopped once :meth:`stop` was called."""
+        with self._lock:
+            if self._stopping:
+                raise Stopped
+            process.start()
+            self._processes.add(process)
+
+    def ended(self, process: multiprocessing.process.BaseProcess) -> None:
+        """It has ended, and been waited for."""
+        with self._lock:
+            self._processes.discard(process)
+
+    def stop(self) -> None:
+        """Ask all to end, and start none any more. Each cleans up as a single build does."""
+        with self._lock:
+            self._stopping = True
+            for process in self._processes:
+                process.terminate()
 
 
 @dataclass(frozen=True)
@@ -89,7 +131,7 @@ class Ended:
 def build_all(wanted: Sequence[tuple[Plan, Options]], console: Console, jobs: int) -> list[Ended]:
     """Build all *wanted*, at most *jobs* at once, in the order given; one that fails stops no other."""
     budget = Budget(int(available_memory() * SHARE))
-    running: set[multiprocessing.process.BaseProcess] = set()
+    running = Running()
 
     def one(plan: Plan, options: Options) -> Ended:
         for secret in plan.recipe.secrets:
@@ -98,26 +140,23 @@ def build_all(wanted: Sequence[tuple[Plan, Options]], console: Console, jobs: in
             return _in_a_process(plan, options, console, running)
 
     with ThreadPoolExecutor(jobs, "build") as pool:
-        waiting = [pool.submit(one, plan, options) for plan, options in wanted]
         try:
+            waiting = [pool.submit(one, plan, options) for plan, options in wanted]
             return [each.result() for each in waiting]
         except BaseException:
+            budget.stop()
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(running):
-                process.terminate()  # it cleans up as a single build does; leaving the pool waits for it
+            running.stop()  # leaving the pool waits for them
             raise
 
 
-def _in_a_process(
-    plan: Plan, options: Options, console: Console, running: set[multiprocessing.process.BaseProcess]
-) -> Ended:
+def _in_a_process(plan: Plan, options: Options, console: Console, running: Running) -> Ended:
     context = multiprocessing.get_context("spawn")  # a fork would copy the locks of our threads
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
         target=_child, args=(plan, options, theirs, os.getpid()), name=f"build {plan.recipe.name}"
     )
-    process.start()
-    running.add(process)
+    running.begin(process)
     theirs.close()
     view = _View(console)
     ended: Ended | None = None
@@ -133,7 +172,7 @@ def _in_a_process(
         pass
     finally:
         process.join()
-        running.discard(process)
+        running.ended(process)
         view.close()
     return ended or Ended(
         plan,

@@ -16,7 +16,7 @@ import pytest
 
 from factory.build import Options
 from factory.console import Console
-from factory.parallel import Budget, _View, available_memory, build_all, memory_of
+from factory.parallel import Budget, Running, Stopped, _View, available_memory, build_all, memory_of
 from factory.plan import Plan, make_plan
 from tests import command_line
 from tests.recipe_files import HEAD, write
@@ -63,6 +63,60 @@ def test_no_more_runs_at_once_than_the_budget_holds() -> None:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
     assert 4 < most <= 10
+
+
+def test_who_waits_for_the_budget_begins_no_more_once_all_stop() -> None:
+    budget, ends = Budget(10), list[str]()
+    holds, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with budget.share(10):
+            holds.set()
+            over.wait(10)
+
+    def wait() -> None:
+        try:
+            with budget.share(10):
+                ends.append("began")
+        except Stopped:
+            ends.append("stopped")
+
+    first, second = threading.Thread(target=hold), threading.Thread(target=wait)
+    first.start()
+    assert holds.wait(10)
+    second.start()
+    budget.stop()
+    second.join(5)  # the first holds all of it still
+    assert not second.is_alive()
+    over.set()
+    first.join(10)
+    wait()  # one that comes later
+    assert ends == ["stopped", "stopped"]
+
+
+def test_a_process_that_begins_at_the_moment_of_the_interrupt_is_ended_too() -> None:
+    running = Running()
+    began: list[str] = []
+
+    class Process:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def start(self) -> None:
+            time.sleep(0.2)  # the interrupt comes now
+            began.append(self.name)
+
+        def terminate(self) -> None:
+            began.remove(self.name)
+
+    first = threading.Thread(target=running.begin, args=(Process("one"),))
+    first.start()
+    time.sleep(0.05)
+    running.stop()
+    first.join(10)
+    with pytest.raises(Stopped):
+        running.begin(Process("two"))  # type: ignore[arg-type]
+    assert began == []
 
 
 def test_a_build_takes_its_machine_or_those_of_its_tests(place: Path) -> None:
