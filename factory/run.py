@@ -28,6 +28,15 @@ AS_NAMESPACE_ROOT = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
 RUN_AS = "The line below is how it was run"
 TAIL = 4000  # characters of output kept in an error
 
+_PASSED = frozenset(
+    (
+        *("HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+        *("SOURCE_DATE_EPOCH", "APT_CONFIG", "GNUPGHOME"),
+    )
+)
+_FETCHING = frozenset(("apt-get", "mmdebstrap"))
+_PROXIES = frozenset(("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"))
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -58,11 +67,20 @@ def _search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a child: ours, in the C locale, with UTF-8 for names of files."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_") and key != "LANGUAGE"}
+def environment(extra: Mapping[str, str] | None = None, *, argv: Sequence[str | Path] = ()) -> dict[str, str]:
+    """The environment of a child: what any program may know of ours, the C locale with UTF-8 for names, and *extra*.
+
+    Named is what passes and not what is held back: a credential may have any name, and programs that read hostile
+    disks are among the children. The proxies, which can hold a password, are for an *argv* that fetches.
+    """
+    fetches = not _FETCHING.isdisjoint(map(str, argv))
+    proxies = {name: value for name, value in os.environ.items() if fetches and name.lower() in _PROXIES}
     ours = {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PATH": _search_path(), processes.VARIABLE: processes.mark()}
-    return kept | ours | dict(extra or {})
+    return _passed() | proxies | ours | dict(extra or {})
+
+
+def _passed() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("XDG_")}
 
 
 def run(
@@ -91,7 +109,7 @@ def run(
             capture_output=True,
             timeout=timeout,
             cwd=cwd,
-            env=environment(env),
+            env=environment(env, argv=argv),
             check=False,
         )
     except subprocess.TimeoutExpired as error:
@@ -129,7 +147,12 @@ def stream(
     pieces: list[bytes] = []
     with tempfile.TemporaryFile() as errors, selectors.DefaultSelector() as selector:
         child = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=cwd, env=environment(env)
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=cwd,
+            env=environment(env, argv=argv),
         )
         try:
             assert child.stdout is not None
@@ -185,10 +208,11 @@ def start(
 
 
 def become(argv: Sequence[str], *, reason: str, package: str = "") -> NoReturn:
-    """Let a program take our place, with our terminal and our environment: the user talks to it from now on."""
+    """Let a program take our place, with our terminal and the user's locale: the user talks to it from now on."""
     program = find(argv[0], reason=reason, package=package)
+    locale = {name: value for name, value in os.environ.items() if name.startswith(("LC_", "LANG"))}
     sys.stdout.flush()
-    os.execv(program, [argv[0], *argv[1:]])  # noqa: S606 - argv, no shell
+    os.execve(program, [argv[0], *argv[1:]], _passed() | {"PATH": _search_path()} | locale)  # noqa: S606 - argv, no shell
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

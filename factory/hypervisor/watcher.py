@@ -33,6 +33,7 @@ class Watcher:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            env={},  # it may live for an hour beside a kept machine: it has no use for credentials
             start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
         )
         self._keeps = False
