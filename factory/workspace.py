@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from factory import ledger
 from factory.errors import HostError, UsageError
@@ -41,6 +42,7 @@ class Workspace:
         self._entry = entry
         self._state = state
         self._lock = threading.Lock()
+        self._closed = False  # its entry is removed, and must not come back
         self.build_id = entry.build_id
         self.work = Path(entry.work)
         self.partial = Path(entry.partial)
@@ -143,7 +145,10 @@ class Workspace:
         with self._lock:
             self._rewrite(kept="", kept_machine=None)
 
-    def _rewrite(self, **changes: object) -> None:
+    def _rewrite(self, **changes: Any) -> None:
+        if self._closed:  # a boot test's thread that outlives an interrupt may still end its machine
+            self._entry = replace(self._entry, **changes)
+            return
         self._entry = ledger.rewrite(self._state, self._entry, **changes)
 
     @property
@@ -226,8 +231,10 @@ class Workspace:
 
     def _close(self) -> None:
         """Remove working files and ledger entry, unless they are kept."""
-        if self._entry.kept:
-            return
+        with self._lock:
+            if self._entry.kept:
+                return
+            self._closed = True
         ledger.remove(self.work)
         if not self.work.exists():
             with contextlib.suppress(OSError):

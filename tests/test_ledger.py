@@ -14,7 +14,7 @@ import pytest
 
 from factory import ledger
 from factory.errors import HostError
-from factory.workspace import alive, entries, reap
+from factory.workspace import Workspace, alive, entries, reap
 from tests.build_places import create, died, ended, output, state
 
 __all__ = ["output", "state"]
@@ -153,3 +153,22 @@ def test_a_state_that_others_can_write_is_refused(state: Path, output: Path) -> 
             act()
         assert caught.value.code == "host.state-unsafe"
     assert reap(state / "not there") == []
+
+
+def test_what_ends_after_its_build_brings_no_entry_back(state: Path, output: Path) -> None:
+    """Boot tests run in threads of their own: after Ctrl-C they may end their machines when all is removed."""
+    for leave in (Workspace.fail, Workspace.discard, Workspace.commit):
+        workspace = create(state, output)
+        workspace.note_child(os.getpid())
+        leave(workspace)
+        workspace.forget_child(os.getpid())
+        workspace.note_child(os.getpid())
+        workspace.note_port(2222)
+        workspace.forget_machine()
+        assert ledger.entries(state) == [], leave.__name__
+        assert not list((state / "ledger").iterdir()), leave.__name__
+    workspace = create(state, output)
+    workspace.keep("step.failed")
+    workspace.fail()
+    workspace.note_port(2222)
+    assert [entry.port for entry in ledger.entries(state)] == [2222], "what is kept goes on being noted"
