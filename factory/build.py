@@ -51,6 +51,7 @@ class Options:
     accept_stale: bool = False
     keep: Literal["never", "on-failure", "always"] = "never"
     keep_for: float = 3600.0  # seconds that a kept machine runs
+    anew: bool = False  # although an earlier image of it is good
     again: tuple[str, ...] = ()  # the words of the command line that build it again
     cold: bool = False  # start from the base, without a warm machine or a layer
     no_cache: bool = False  # run every step, whatever is cached
@@ -61,7 +62,7 @@ class Options:
     @property
     def always(self) -> bool:
         """Whether to build although the same image is there."""
-        return self.cold or self.no_cache or bool(self.from_step) or self.keep == "always"
+        return self.cold or self.no_cache or bool(self.from_step) or self.keep == "always" or self.anew
 
 
 @dataclass(frozen=True)

@@ -351,6 +351,34 @@ def test_what_is_built_again_tells_its_events_as_the_command_line_asks(
     assert factory("retry").stderr.splitlines()[1].endswith(" It begins.")
 
 
+def test_what_failed_is_built_again_although_an_earlier_image_is_good(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What fails is replaced; it was called for although the same image is there, and so is what is built again."""
+    asked: list[Options] = []
+
+    def fail(plan: Plan, options: Options, console: Console) -> Built:
+        asked.append(options)
+        workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
+        workspace.keep("step.failed", options.again)
+        workspace.fail()
+        raise StepFailed("step 1 failed")
+
+    monkeypatch.setattr(build, "build", fail)
+    words = ("build", write(tmp_path, HEAD), "--output", tmp_path / "out", "--keep", "on-failure")
+    factory(*words, "--no-cache")
+    told = [factory("retry").stderr for _ in range(2)]
+    factory(*words)
+    assert [(each.always, each.no_cache) for each in asked] == [
+        (True, True),
+        (True, False),
+        (True, False),
+        (False, False),
+    ]
+    assert len({each.again for each in asked}) == 1
+    assert all("Again: factory build" in each and "--again" not in each for each in told)
+
+
 @pytest.mark.usefixtures("quick_builds")
 def test_of_several_builds_each_is_told_and_one_that_fails_decides(factory: Factory) -> None:
     done = factory("build", "nginx", "minimal", "--jobs", "1", "--json")

@@ -327,8 +327,10 @@ def test_another_step_in_its_place(store: cache.Cache, tmp_path: Path) -> None:
 # -- one build
 
 
-def layering_of(root: Path, *, meanwhile: Callable[[], object] = lambda: None) -> Layering:
-    """The layers of a build whose machines cannot be saved; *meanwhile* runs between its plan and its start."""
+def layering_of(
+    root: Path, policy: Policy | None = None, *, saves: bool = False, meanwhile: Callable[[], object] = lambda: None
+) -> Layering:
+    """The layers of a build, by default of machines that cannot be saved; *meanwhile* runs between plan and start."""
     plan = make_plan(str(write(root, HEAD + MORE, FILES)))
     meanwhile()
     site = SimpleNamespace(
@@ -337,15 +339,38 @@ def layering_of(root: Path, *, meanwhile: Callable[[], object] = lambda: None) -
         workspace=SimpleNamespace(work=root),
         console=Console.quiet(),
         hypervisor=SimpleNamespace(
-            saves=False, accelerator=SimpleNamespace(name="tcg"), enclosure=SimpleNamespace(path=Path)
+            saves=saves, accelerator=SimpleNamespace(name="tcg"), enclosure=SimpleNamespace(path=Path)
         ),
     )
-    return Layering(cast(Any, site), Policy())
+    return Layering(cast(Any, site), policy or Policy())
 
 
 def came_to(layering: Layering, *indexes: int) -> None:
     for index in indexes:
         layering.came_to(index, cast(Any, None), identity(), 0, 0.0)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [
+        (Policy(cold=True), []),
+        (Policy(no_cache=True), [0]),
+        (Policy(cold=True, no_cache=True), []),
+        (Policy(from_step=4), [0, 1, 2, 3]),
+        (Policy(), [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_layers_that_a_build_was_told_not_to_use_are_gone_when_it_fails(
+    store: cache.Cache, tmp_path: Path, policy: Policy, left: list[int]
+) -> None:
+    keys = layering_of(tmp_path).keys
+    for each in keys:
+        put(store, each.key, keys)
+    with layering_of(tmp_path, policy, saves=True) as layering:
+        assert layering.start.index == len(left) - 1
+    assert {entry.key for entry in store.entries()} == {keys[index].key for index in left}
+    assert layering_of(tmp_path, saves=True).start.index == len(left) - 1, "what comes next goes on there"
 
 
 @pytest.mark.real

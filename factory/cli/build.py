@@ -81,6 +81,7 @@ def build(
     ] = None,
     as_json: AsJson = False,
     log_format: LogFormatHere = None,
+    again: Annotated[bool, typer.Option("--again", hidden=True)] = False,  # of 'factory retry'
 ) -> None:
     """Build and test images; prints the build directories."""
     from factory import settings
@@ -107,6 +108,7 @@ def build(
         keep=keep_of(keep).value,
         keep_for=seconds_of(keep_for, "--keep-for"),
         from_step=from_step,
+        anew=again,
         if_changed=if_changed,
         publish=_wishes(if_exists) if publish else None,
     )
@@ -163,7 +165,7 @@ def build(
         raise failure
 
 
-AFRESH = ("--set", "--json", "--junit", "--from", "--no-cache", "--cold", "--if-changed")
+AFRESH = ("--set", "--json", "--junit", "--from", "--no-cache", "--cold", "--if-changed", "--again")
 """Options that a second call does not repeat: the failed step is gone on from the layers before it."""
 
 

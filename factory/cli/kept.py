@@ -59,4 +59,5 @@ def retry(
     for secret in plan.recipe.secrets:
         console.redact(secret)
     console.say(f"Again: factory {shlex.join(console.safe(word) for word in words)}")
-    call(["--log-format", context.obj, *words])  # it reads the options of the whole command line anew
+    # What failed was begun although an earlier image may be good: that one is no answer now either.
+    call(["--log-format", context.obj, *words, "--again"])  # it reads the options of the whole command line anew

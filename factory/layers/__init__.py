@@ -204,13 +204,7 @@ def choose(store: cache.Cache, keys: Sequence[LayerKey], policy: Policy, history
 
     *history* is what :func:`read_history` gave: the points of the last build of this recipe.
     """
-    last = len(keys) - 1
-    if policy.cold:
-        last = -1
-    elif policy.no_cache:
-        last = 0
-    elif policy.from_step is not None:
-        last = policy.from_step - 1
+    last = _last(keys, policy)
     found: dict[int, Layer] = {}
     old: set[int] = set()  # of those the ones that fetched too long ago
     start = -1
@@ -236,6 +230,20 @@ def choose(store: cache.Cache, keys: Sequence[LayerKey], policy: Policy, history
         for index, each in enumerate(keys)
     )
     return Start(start, found[start] if start >= 0 else None, uses)
+
+
+def refused(keys: Sequence[LayerKey], policy: Policy) -> list[str]:
+    """The keys of the points whose layers *policy* does not allow to use."""
+    return [each.key for each in keys[_last(keys, policy) + 1 :]]
+
+
+def _last(keys: Sequence[LayerKey], policy: Policy) -> int:
+    """The index of the last point that *policy* lets a build start from; -1 when it must boot."""
+    if policy.cold:
+        return -1
+    if policy.no_cache:
+        return 0
+    return len(keys) - 1 if policy.from_step is None else policy.from_step - 1
 
 
 def _hit(own: Layer | None, used: Layer) -> str:
@@ -318,5 +326,6 @@ __all__ = [
     "history_path",
     "keep",
     "read_history",
+    "refused",
     "write_history",
 ]

@@ -115,6 +115,8 @@ class Layering:
         self._reached: dict[str, float] = {}  # when a build came to each point, by key; seconds since 1970
         if self._active:
             self.start = layers.choose(self.store, self.keys, policy, layers.read_history(self._history))
+            # Else the next build would go on from them when this one fails, behind the step that failed.
+            layers.forget(self.store, layers.refused(self.keys, policy))
         else:
             self.start = _all_missed(self.keys, NOT_SAVED)
 
