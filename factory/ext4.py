@@ -23,6 +23,10 @@ REASON = "to look into an ext4 file system without mounting it"
 PACKAGE = "e2fsprogs"
 ROOT, JOURNAL = 2, 8  # inodes; the others below 11 are metadata
 
+# What wrote the file system may be hostile. An honest one of hundreds of GiB takes far less.
+SECONDS = 3600
+LIMITS = ("--cpu=1800", f"--data={4 << 30}", "--core=0")
+
 _PUNCH = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 _ZEROS = bytes(1 << 20)
 _EXTENT = re.compile(r"\((\d+)(?:\[u\])?(?:-(\d+)(?:\[u\])?)?\):(\d+)(?:-(\d+))?")
@@ -81,6 +85,11 @@ def rebuild_directories(raw: Path, offset: int) -> None:
     """
     _require_clean(raw, offset)
     _tool(["e2fsck", "-fyD"], raw, offset, allowed=(0, 1))  # 1: changed something, and all is well
+
+
+def edit(raw: Path, offset: int, commands: Iterable[str]) -> None:
+    """Run *commands* of debugfs, which change the file system. Raises CommandFailed."""
+    _tool(["debugfs", "-w", "-f", "-"], raw, offset, stdin="".join(f"{each}\n" for each in commands).encode())
 
 
 def wipe_journal(raw: Path, offset: int) -> int:
@@ -201,7 +210,18 @@ def _tool(
             f"{raw} has a question mark in its name, which e2fsprogs does not take", code="usage.file-name"
         )
     words = [*argv, f"./{raw.name}?offset={offset}"]
-    return run.run(words, reason=REASON, package=PACKAGE, allowed=allowed, stdin=stdin, cwd=raw.absolute().parent)
+    with files.touching(raw, "Reading a file system"):
+        limits = [*LIMITS, f"--fsize={raw.stat().st_size}"]  # nothing that is written lies behind its end
+    return run.run(
+        words,
+        reason=REASON,
+        package=PACKAGE,
+        allowed=allowed,
+        stdin=stdin,
+        cwd=raw.absolute().parent,
+        timeout=SECONDS,
+        limits=limits,
+    )
 
 
 def _wipe(raw: Path, offset: int, block_size: int, spans: Iterable[tuple[int, int]]) -> int:

@@ -76,9 +76,7 @@ def _removed(raw: Path, broken: Iterable[Finding]) -> list[str]:
     for start, paths in places.items():
         if ext4.check_filesystem(raw, start):
             continue  # in one that is damaged, what is taken away may be in use elsewhere
-        commands = "".join(f"rm {path}\n" for path in paths)
-        argv = ["debugfs", "-w", "-f", "-", f"{raw}?offset={start}"]
-        run.run(argv, reason=REASON, package="e2fsprogs", stdin=commands.encode(), timeout=120)
+        ext4.edit(raw, start, [f"rm {path}" for path in paths])
         clean(raw, start)
         done += [f"removed {path}" for path in paths]
     return done

@@ -11,6 +11,7 @@ import os
 import selectors
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,17 +94,21 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    limits: Sequence[str] = (),
 ) -> Completed:
     """Run a program to its end. *reason* completes "it is needed ..."; *timeout* is in seconds.
+
+    *limits* are options of prlimit, for a program that reads what may be hostile.
 
     Raises HostError when the program is absent and CommandFailed when it fails or takes too long.
     """
     words = [find(str(argv[0]), reason=reason, package=package), *map(str, argv[1:])]
     shown = shlex.join(map(str, argv))
+    within = [find("prlimit", reason=reason, package="util-linux"), *limits] if limits else []
     start = time.monotonic()
     try:
         done = subprocess.run(
-            words,
+            [*within, *words],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -229,13 +234,20 @@ def end(child: subprocess.Popen[bytes]) -> None:
 def _judged(completed: Completed, shown: str, allowed: Sequence[int]) -> Completed:
     if completed.status not in allowed:
         raise CommandFailed(
-            f"{Path(completed.argv[0]).name} ended with status {completed.status}",
+            f"{Path(completed.argv[0]).name} ended with status {completed.status}{_signal(completed.status)}",
             cause=_last_line(completed.stderr or completed.stdout),
             hint=RUN_AS,
             command=shown,
             output=(completed.stderr or completed.stdout)[-TAIL:],
         )
     return completed
+
+
+def _signal(status: int) -> str:
+    """The signal that ended a program, such as SIGXCPU at the limit of its time."""
+    with contextlib.suppress(ValueError):
+        return f" ({signal.Signals(-status).name})"
+    return ""
 
 
 def _text(data: bytes | None) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
 from factory import ext4, partitions
-from factory.errors import BuildError, UsageError
+from factory.errors import BuildError, CommandFailed, UsageError
 from factory.filesystem import FileSystem
 from tests import images
 
@@ -150,3 +152,29 @@ def test_the_partition_is_found(tmp_path: Path) -> None:
     root = found[1].filesystem
     assert root is not None
     assert (root.kind, root.label, root.clean, found[1].name) == ("ext4", "root", True, "root")
+
+
+def test_a_file_system_cannot_hold_a_build_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ext4, "SECONDS", 2)
+    endless = tmp_path / "endless"
+    os.mkfifo(endless)  # whoever opens it waits for ever
+    seen: list[dict[str, str]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not seen and not over.is_set():
+            for limits in Path("/proc").glob("[0-9]*/limits"):
+                with contextlib.suppress(OSError):
+                    command = (limits.parent / "cmdline").read_bytes().split(b"\0")
+                    if b"dumpe2fs" in command[0] and (limits.parent / "cwd").readlink() == tmp_path:
+                        seen.append(dict(re.findall(r"^(Max [a-z ]+?)  +(\S+)", limits.read_text(), re.MULTILINE)))
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    with pytest.raises(CommandFailed, match=r"dumpe2fs did not end within 2 s"):
+        ext4.superblock(endless, 0)
+    over.set()
+    watching.join()
+    assert int(seen[0]["Max cpu time"]) <= 3600
+    assert int(seen[0]["Max data size"]) <= 8 << 30
+    assert seen[0]["Max file size"] == seen[0]["Max core file size"] == "0"  # it may not make the image any larger

@@ -57,3 +57,13 @@ def test_a_child_has_only_the_environment_it_is_given(monkeypatch: pytest.Monkey
     assert [line for line in lines if not line.startswith(b"IMAGE_FACTORY_OWNER=")] == [b"GIVEN=y"]
     run.end(child)
     run.end(child)
+
+
+def test_a_program_that_takes_more_than_it_may_is_ended() -> None:
+    limits = ("--cpu=1", f"--data={1 << 30}")
+    with pytest.raises(CommandFailed, match=r"^sh ended with status -\d+ \(SIG(XCPU|KILL)\)") as caught:
+        run.run(["sh", "-c", "while :; do :; done"], reason="to test", limits=limits, timeout=60)
+    assert caught.value.command == "sh -c 'while :; do :; done'"
+    assert run.run(["sh", "-c", "ulimit -t; ulimit -d"], reason="to test", limits=limits).stdout == "1\n1048576\n"
+    with pytest.raises(HostError, match="no-such-program-here is not installed"):
+        run.run(["no-such-program-here"], reason="to test", limits=limits)
