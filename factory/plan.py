@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import __version__, targets
+from factory import __version__, own_sources, targets
 from factory.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def make_plan(name: str, *, settings: Mapping[str, str] | None = None, target: S
     base = bases.resolve(recipe.base, recipe.folder)
     chosen = tuple(targets.load(each) for each in dict.fromkeys(target or recipe.targets))
     digest = recipe.digest()
-    meaning = [FORMAT, __version__, digest, base.key, base.pin, [each.name for each in chosen]]
+    # Without a target, the rules of generic are kept. What the settings move of a target is in no file of ours.
+    asked = [each.model_dump(mode="json") for each in chosen or (targets.load("generic"),)]
+    meaning = [FORMAT, __version__, own_sources.digest(), digest, base.key, base.pin, len(chosen), asked]
     key = hashlib.sha256(json.dumps(meaning).encode()).hexdigest()
     return Plan(recipe, digest, base, chosen, key, f"{recipe.name}-{recipe.version}.qcow2")
 

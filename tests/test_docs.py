@@ -21,7 +21,7 @@ from tests.documents import TOP, TUTORIAL, Block, anchors, blocks, code_spans, c
 
 README, ERRORS, RECIPE = TOP / "README.md", TOP / "docs" / "errors.md", TOP / "docs" / "recipe.md"
 SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted((TOP / "factory").rglob("*.py"))}
-FILE_ENDINGS = {"json", "log", "yaml", "sh", "iso", "raw", "img"}
+FILE_ENDINGS = {"py", "json", "log", "yaml", "sh", "iso", "raw", "img"}
 
 EXECUTED_ELSEWHERE = {
     "make test": (TOP / ".ci" / "run", "exec make test"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from factory import bases, cache, manifest
+from factory import bases, cache, manifest, own_sources, seed, targets
 from factory.build import Built
 from factory.findings import Summary
+from factory.layers.layering import machine_parts
 from factory.plan import Plan, make_plan
 from factory.renewal.unchanged import find
 from tests import command_line
@@ -96,6 +98,58 @@ def test_what_was_asked_for_differs(place: Path) -> None:
     assert "no build of this recipe" in why(place, plan_of(place, greeting="good morning"))
     write(place, HEAD + MORE.replace("echo", "echo -n"))
     assert "no build of this recipe" in why(place, plan_of(place))
+
+
+def test_what_the_settings_move_of_a_target_decides_an_image_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(limits: str, *target: str) -> str:
+        monkeypatch.setenv("FACTORY_TARGET_LIMITS", limits)
+        targets._load.cache_clear()
+        return make_plan(str(place / "recipes/web.yaml"), target=target).key
+
+    try:
+        plain, of_mgc = key(""), key("", "mgc")
+        assert key("mgc.file_size=25GB") == plain != key("generic.file_size=25GB")
+        assert key("generic.file_size=25GB", "mgc") == of_mgc != key("mgc.file_size=25GB", "mgc")
+        assert len({plain, of_mgc, key("", "generic")}) == 3
+    finally:
+        targets._load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changed", "layers_too"),
+    [
+        ("factory/scrub/tmp_files.py", False),
+        ("factory/scrub/begin.sh", False),
+        ("factory/targets/rules/boot.yaml", False),
+        ("factory/provision/copy.py", True),
+        ("factory/customise.py", True),
+        ("templates/cloud-init/build-user-data.j2", False),  # the text that is made of it is in the keys of layers
+    ],
+)
+def test_another_state_of_the_factory_builds_anew(
+    place: Path, monkeypatch: pytest.MonkeyPatch, changed: str, layers_too: bool
+) -> None:
+    def keys() -> tuple[str, str]:
+        own_sources.digest.cache_clear()
+        plan = plan_of(place)
+        return plan.key, machine_parts(plan.recipe, "b" * 64, "tcg")["the factory"]
+
+    root = Path(own_sources.__file__).parents[1]
+    for name in ("factory", "templates"):
+        shutil.copytree(root / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(own_sources, "PACKAGE", place / "factory")
+    monkeypatch.setattr(seed, "template_folder", lambda: place / "templates/cloud-init")
+    try:
+        before = keys()
+        (place / "factory/__pycache__").mkdir()
+        (place / "factory/__pycache__/x.py").write_text("of no meaning")
+        assert keys() == before
+        with (place / changed).open("a") as file:
+            file.write("\n")
+        after = keys()
+        assert after[0] != before[0] and (after[1] != before[1]) == layers_too
+    finally:
+        own_sources.digest.cache_clear()
 
 
 def test_the_base_has_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

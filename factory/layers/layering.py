@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import __version__, cache, layers, seed
+from factory import __version__, cache, layers, own_sources, seed
 from factory.errors import BuildError, FactoryError
 from factory.hypervisor import identity as form_of
 from factory.hypervisor.domain import Disk, MachineSpec
@@ -43,7 +43,7 @@ def machine_parts(recipe: Recipe, base_sha256: str, accelerator: str) -> dict[st
         "cloud_init": given.user_data + given.meta_data + given.network_config,
         "the machine": form_of.form(spec),
         "the processor": form_of.processor(),
-        "the factory": __version__,
+        "the factory": f"{__version__} {own_sources.digest(*own_sources.IN_THE_GUEST)}",
         **form_of.programs(),
     }
 
