@@ -22,7 +22,7 @@ from factory.errors import BuildError, FactoryError, HostError, ImageRefused, Us
 from factory.files import touching
 from factory.findings import Summary, failed
 from factory.finish import finish
-from factory.hypervisor import accelerator
+from factory.hypervisor import accelerator, kept_machine
 from factory.hypervisor.hypervisor import Hypervisor
 from factory.layers import Policy, Use
 from factory.layers.keys import layer_keys, step_number
@@ -103,19 +103,27 @@ def _build(plan: Plan, options: Options, publication: BuildPublication, console:
         console.redact(secret)
     workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
     try:
-        with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
-            result = _run(plan, options, chosen, workspace, publication, console)
-            whole.note(f"{result.size / 1e6:.0f} MB")
-        return _commit(workspace, result, options, console)
-    except ImageRefused as error:
-        _set_aside(workspace, options, error, keep_image=True)
+        try:
+            with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
+                result = _run(plan, options, chosen, workspace, publication, console)
+                whole.note(f"{result.size / 1e6:.0f} MB")
+            return _commit(workspace, result, options, console)
+        except FactoryError as error:
+            _set_aside(workspace, options, error, keep_image=isinstance(error, ImageRefused))
+            raise
+    except FactoryError:
         raise
-    except FactoryError as error:
-        _set_aside(workspace, options, error)
+    except BaseException:  # Ctrl-C, also while a failure is set aside: nothing is kept
+        _break_off(workspace)
         raise
-    except BaseException:
-        workspace.fail()
-        raise
+
+
+def _break_off(workspace: Workspace) -> None:
+    with contextlib.suppress(HostError):  # a full disk
+        kept_machine.unkeep(workspace)
+        if workspace.entry.kept:
+            workspace.forget_machine()
+    workspace.fail()
 
 
 def _publication(plan: Plan, options: Options, console: Console) -> BuildPublication:

@@ -47,7 +47,6 @@ class Hypervisor:
         self._uri = uri
         self._closing = contextlib.ExitStack()
         self._keeping = threading.Lock()  # boot tests end side by side
-        self._left: Machine | None = None  # the one that is kept
 
     def __enter__(self) -> Hypervisor:
         kvm = self.accelerator.name == "kvm"
@@ -65,8 +64,8 @@ class Hypervisor:
         if kind is not None and not issubclass(kind, FactoryError):  # Ctrl-C: nobody hears of what is kept
             with self._keeping:
                 self._keep = 0.0
-                if self._left and self.owner:
-                    kept_machine.unkeep(self._left, self.owner)
+                if self.owner:
+                    kept_machine.unkeep(self.owner)
         self._closing.close()
 
     @contextlib.contextmanager
@@ -103,10 +102,7 @@ class Hypervisor:
         with self._keeping:
             if not self._keep or not self.owner or self.owner.entry.kept_machine or not machine.login:
                 return False
-            if not machine.alive or not kept_machine.keep(machine, self.owner, self._keep):
-                return False
-            self._left = machine
-            return True
+            return machine.alive and kept_machine.keep(machine, self.owner, self._keep)
 
     @property
     def saves(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from factory.seed import KeyPair
     from factory.workspace import Workspace
 
+_left: dict[str, Machine] = {}  # by the build id: of each build of this process, the machine that is kept
 KEY, KNOWN_HOSTS = "kept-key", "kept-known-hosts"
 
 
@@ -37,6 +38,7 @@ def keep(machine: Machine, owner: Workspace, seconds: float) -> bool:
     if login is None or embedded.process_of(machine.spec.uuid) is None:
         return False
     known = ""
+    _left[owner.build_id] = machine  # before the ledger says so: an interrupt may come between any two lines
     try:
         with owner.secret(KEY) as file:
             os.write(file, login.key.private_openssh.encode())
@@ -52,13 +54,17 @@ def keep(machine: Machine, owner: Workspace, seconds: float) -> bool:
             )
         )  # fmt: skip
     except HostError:  # a full disk, perhaps the very reason of the failure
+        del _left[owner.build_id]
         return False
     embedded.keep(machine.spec.uuid, seconds)
     return True
 
 
-def unkeep(machine: Machine, owner: Workspace) -> None:
-    """End *machine*, which was kept: nobody is told of it."""
+def unkeep(owner: Workspace) -> None:
+    """End the machine of *owner* that was kept, if one was: nobody is told of it."""
+    machine = _left.pop(owner.build_id, None)
+    if machine is None:
+        return
     embedded.unkeep(machine.spec.uuid)
     machine.destroy()
     for name in (KEY, KNOWN_HOSTS):
