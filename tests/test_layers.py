@@ -17,7 +17,7 @@ import pytest
 
 from factory import cache, disk, layers, seed
 from factory.console import Console
-from factory.errors import BuildError, FactoryError
+from factory.errors import BuildError, FactoryError, HostError, MachineError
 from factory.layers import Identity, Policy, choose
 from factory.layers.keys import LayerKey, changed, layer_keys, step_number
 from factory.layers.layering import Layering
@@ -371,6 +371,27 @@ def test_layers_that_a_build_was_told_not_to_use_are_gone_when_it_fails(
         assert layering.start.index == len(left) - 1
     assert {entry.key for entry in store.entries()} == {keys[index].key for index in left}
     assert layering_of(tmp_path, saves=True).start.index == len(left) - 1, "what comes next goes on there"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (HostError("a layer cannot be copied", cause="No space left on device", code="host.cache"), True),
+        (OSError(28, "No space left on device"), True),
+        (MachineError("the resumed guest could not be given new keys", code="machine.not-renewed"), False),
+    ],
+)
+def test_a_layer_that_could_not_be_used_stays_when_this_host_is_why(
+    store: cache.Cache, tmp_path: Path, error: Exception, stays: bool
+) -> None:
+    keys = layering_of(tmp_path).keys
+    put(store, keys[1].key, keys)
+    with layering_of(tmp_path, saves=True) as layering:
+        assert layering.start.index == 1
+        layering.give_up(error)
+        assert (layering.start.index, layering.start.layer) == (-1, None)
+    assert (layers.find(store, keys[1].key) is not None) == stays
 
 
 @pytest.mark.real

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +16,7 @@ from factory import renewal
 from factory.errors import MachineError
 from factory.hypervisor import identity
 from factory.hypervisor.domain import Disk, MachineSpec, domain_xml
+from factory.hypervisor.machine import PORT_TAKEN, Machine
 from factory.hypervisor.saved import HEADER_SIZE, adapted, checkpoint_xml, rename
 
 OLD, NEW = "11111111-2222-3333-4444-555555555555", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
@@ -158,3 +160,37 @@ def test_the_script_in_the_guest_is_one_text(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-"], input=program, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "non-hexadecimal number found" in done.stderr
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path, taken: int) -> None:
+    """QEMU's part is played here: a real one cannot be had to lose its port between two moments."""
+    memory = saved_file(tmp_path, domain_xml(spec()))
+    seen: list[str] = []
+    noted: list[int] = []
+
+    def restore(_memory: Path, xml: str, _uuid: str) -> object:
+        seen.append(xml)
+        if len(seen) <= taken:
+            raise MachineError("libvirt could not start it", cause=f"qemu: {PORT_TAKEN} 'tcp:127.0.0.1'")
+        return object()
+
+    nothing = SimpleNamespace(give=lambda _: None, path=lambda path: path)
+    machine = Machine(
+        SimpleNamespace(  # type: ignore[arg-type]
+            enclosure=nothing,
+            work=tmp_path,
+            connection=SimpleNamespace(saved_xml=lambda _: domain_xml(spec()), restore=restore),
+            owner=SimpleNamespace(note_port=noted.append, note_child=lambda _: None),
+        ),
+        spec(uuid=NEW, console=tmp_path / "console.log"),
+    )
+    if taken == 3:
+        with pytest.raises(MachineError):
+            machine.resume(memory, OLD)
+        return
+    machine.resume(memory, OLD)
+    assert len(set(noted)) == len(seen) == taken + 1
+    assert machine.spec.ssh_port == noted[-1]
+    for port, xml in zip(noted, seen, strict=True):
+        assert f":{port}-" in xml

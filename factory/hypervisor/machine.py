@@ -63,17 +63,22 @@ class Machine:
         enclosure = self._hypervisor.enclosure
         self.spec.console.touch(mode=0o644)
         enclosure.give(self.spec.console)
-        owner = self._hypervisor.owner
-        for left in reversed(range(PORT_TRIES)):
+        connection = self._hypervisor.connection
+        self._begin(lambda: connection.define_and_start(domain_xml(self._as_seen(enclosure))))
+
+    def _begin(self, start: Callable[[], Any]) -> None:
+        """Call *start*, which gives libvirt's domain; again when the port for SSH in the specification was taken."""
+        owner, left = self._hypervisor.owner, PORT_TRIES
+        while self._domain is None:
             if owner:
                 owner.note_port(self.spec.ssh_port)
             try:
-                self._domain = self._hypervisor.connection.define_and_start(domain_xml(self._as_seen(enclosure)))
-                break
+                self._domain = start()
             except MachineError as error:
+                left -= 1
                 if not left or PORT_TAKEN not in str(error):
                     raise
-            self.spec = replace(self.spec, ssh_port=free_port())
+                self.spec = replace(self.spec, ssh_port=free_port())
         self._note_process()
 
     def _note_process(self) -> None:
@@ -82,7 +87,7 @@ class Machine:
             self._hypervisor.owner.note_child(self._process)
 
     def resume(self, memory: Path, uuid: str) -> None:
-        """Start it from the saved *memory* of the machine *uuid*, a file of the work folder, which is changed."""
+        """As :meth:`start`, from the saved *memory* of the machine *uuid*, a file of the work folder: it is changed."""
         self._started = time.monotonic()
         enclosure, connection = self._hypervisor.enclosure, self._hypervisor.connection
         self.spec.console.touch(mode=0o644)
@@ -90,11 +95,8 @@ class Machine:
             enclosure.give(file)
         saved.rename(memory, uuid, self.spec.uuid)
         seen = enclosure.path(memory)
-        xml = saved.adapted(connection.saved_xml(seen), self._as_seen(enclosure))
-        if self._hypervisor.owner:
-            self._hypervisor.owner.note_port(self.spec.ssh_port)
-        self._domain = connection.restore(seen, xml, self.spec.uuid)
-        self._note_process()
+        xml = connection.saved_xml(seen)
+        self._begin(lambda: connection.restore(seen, saved.adapted(xml, self._as_seen(enclosure)), self.spec.uuid))
 
     def checkpoint(self, memory: Path, overlay: Path) -> Path:
         """Save the machine as it is now, and let it go on: its memory into *memory*, further writes into *overlay*.

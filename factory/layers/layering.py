@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factory import __version__, cache, layers, own_sources, seed
-from factory.errors import BuildError, FactoryError
+from factory.errors import BuildError, FactoryError, HostError
 from factory.hypervisor import identity as form_of
 from factory.hypervisor.domain import Disk, MachineSpec
 from factory.layers import Identity, Policy, Start, Use
@@ -136,10 +136,11 @@ class Layering:
             self.store.trim()
 
     def give_up(self, error: Exception) -> None:
-        """The layer to start from was of no use: it is dropped, and the build starts cold."""
+        """The layer to start from was of no use: the build starts cold, and the layer is dropped if it may be why."""
         reason = error.message if isinstance(error, FactoryError) else str(error)
         self._console.say(f"The saved guest cannot be used ({self._console.safe(reason)}): booting cold.")
-        if self.start.layer:
+        of_this_host = isinstance(error, HostError | OSError)  # a full disk, perhaps: the layer is as good as before
+        if self.start.layer and not of_this_host:
             layers.drop(self.store, self.start.layer)
         self.start = _all_missed(self.keys, "the saved guest could not be used")
 
