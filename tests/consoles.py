@@ -159,4 +159,25 @@ ALIVE = [
     'BdsDxe: loading Boot0002 "UEFI Misc Device 2" from PciRoot(0x0)/Pci(0x1,0x1)\r\n'
     'BdsDxe: starting Boot0002 "UEFI Misc Device 2" from PciRoot(0x0)/Pci(0x1,0x1)\r\n' + LINUX,
     "",
+    # A network that came late: what waited for it gave up, cloud-init then shows the address.
+    LINUX
+    + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39msystemd-networkd-wait-online.service\x1b[0m"
+    + " - Wait for Network to be Configured.\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: ++++++++++++++++++Net device info++++++++++++++++++\r\n"
+    + "[   20.1] cloud-init[321]: ci-info: |  ens16 |  True | 10.0.2.15 | 255.255.255.0 | global | 52:54:00:1:2 |\r\n"
+    + "[   20.2] cloud-init[321]: ci-info: +++++++++++++++++++Route IPv4 info++++++++++++++++++\r\n",
+    # An SSH server that came up at its second start, with cloud-init's words and without.
+    *(
+        LINUX
+        + words
+        + "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell"
+        + " server.\r\n"
+        + "[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n"
+        for words in (CLOUD_INIT, "")
+    ),
+    # What a command of cloud-init prints is no shell of the system.
+    LINUX
+    + CLOUD_INIT
+    + "[   58.0] cloud-init[611]: sulogin(8): Give root password for maintenance\r\n"
+    + "[   58.1] cloud-init[611]: if the console says You are in rescue mode, call us\r\n",
 ]

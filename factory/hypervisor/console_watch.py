@@ -20,11 +20,13 @@ class Death:
     cause: str
     hint: str
     patience: float = 0.0  # seconds that a boot gets to come up all the same, before it counts
-    unless: re.Pattern[str] | None = None  # whose words, anywhere before, rule it out
+    unless: re.Pattern[str] | None = None  # whose words, before or after, rule it out
 
 
 # systemd cuts long names of units in the middle, so the end of the line counts too.
-SSH_FAILED = re.compile(r"Failed to start [^\n]*(?:\bsshd?\.service|OpenBSD Secure Shell server|OpenSSH server daemon)")
+SSH = r"[^\n]*(?:\bsshd?\.service|OpenBSD Secure Shell server|OpenSSH server daemon)"
+SSH_FAILED = re.compile(f"Failed to start {SSH}")
+SSH_STARTED = re.compile(f"Started {SSH}")  # at a second start, perhaps
 DEATHS = (
     Death(
         "machine.kernel-panic",
@@ -34,7 +36,12 @@ DEATHS = (
     ),
     Death(
         "machine.emergency",
-        re.compile(r"(?:You are in|Welcome to) (?:emergency|rescue) mode|Give root password for"),
+        # Not in what a command of cloud-init prints.
+        re.compile(
+            r"^(?![^\n]*cloud-init\[\d)[^\n]*?(?:(?:You are in|Welcome to) (?:emergency|rescue) mode"
+            r"|Give root password for)",
+            re.MULTILINE,
+        ),
         "The guest stopped in its emergency shell",
         "A file system or a mount of /etc/fstab failed; the console log names the unit",
     ),
@@ -77,7 +84,7 @@ DEATHS = (
         "It found no seed: its datasource_list leaves out NoCloud and ConfigDrive, the kernel has no driver of the "
         "seed's disk, or cloud-init is disabled in the image",
         patience=6,
-        unless=re.compile(r"cloud-init\[\d|Cloud-init v"),
+        unless=re.compile(rf"cloud-init\[\d|Cloud-init v|{SSH_STARTED.pattern}"),
     ),
     Death(
         "machine.no-address",
@@ -91,6 +98,7 @@ DEATHS = (
         "The guest got no network address",
         "Its network configuration names another interface or MAC address, or asks nobody for an address (DHCP)",
         patience=6,
+        unless=re.compile(r"ci-info: \| +\w+ +\| +True +\| +(?!127\.)\d+\.\d+\.\d+\.\d+"),
     ),
     Death(
         "machine.ssh-closed",
@@ -98,6 +106,7 @@ DEATHS = (
         "The guest's SSH server did not start",
         "Its configuration is wrong ('sshd -t' in the guest tells), or it has no host keys",
         patience=6,
+        unless=SSH_STARTED,
     ),
     Death(
         "machine.cloud-init",
