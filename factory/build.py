@@ -140,7 +140,7 @@ def _nothing_to_do(plan: Plan, options: Options, console: Console) -> Built | No
     began = time.monotonic()
     found = unchanged.find(plan, options.output, options.boot_test, accept_stale=options.accept_stale)
     if found.image is None and options.if_changed and not options.offline:
-        found = unchanged.look(plan, options.output, options.boot_test, console)
+        found = unchanged.look(plan, options.output, options.boot_test, console, accept_stale=options.accept_stale)
     if found.image is None:
         if options.if_changed:
             console.say(f"{plan.recipe.name} {plan.recipe.version} is built: {found.why}.")

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from factory import bases
 from factory.bases import Definition
 from factory.checksums import dearmor, verified
+from factory.console import Console
 from factory.errors import BaseError, HostError
+from factory.renewal import unchanged
 from tests.download_site import get, image, server, sha256
 from tests.https_server import Server
+from tests.recipe_files import HEAD, write
+from tests.test_unchanged import MORE, built, plan_of
 
 __all__ = ["image", "server"]
 real = pytest.mark.real
@@ -113,6 +118,30 @@ def test_a_stale_image_that_is_still_the_newest_is_not_fetched_again(
     third = get(replace(signed(server, newer, signers[0]), max_age=0))
     assert third.path.read_bytes() == newer
     assert get(replace(wanted, pin=first.sha256)).path == first.path  # the older one can still be had
+
+
+@real
+def test_a_nightly_run_asks_whether_an_old_base_is_still_the_newest(
+    server: Server, image: bytes, signers: tuple[Signer, Signer], tmp_path: Path
+) -> None:
+    write(tmp_path, HEAD + MORE)
+    plan = replace(plan_of(tmp_path), base=replace(signed(server, image, signers[0]), max_age=0))
+    made = get(plan.base)
+    folder = built(tmp_path, plan, age=80 * 86400)
+
+    def look(*, accept_stale: bool = False) -> tuple[Path | None, str]:
+        found = unchanged.look(plan, tmp_path / "out", "full", Console.quiet(), accept_stale=accept_stale)
+        return (found.image.folder if found.image else None), found.why
+
+    assert look()[0] == folder
+    renewed = bases.cached(plan.base)
+    assert renewed and renewed.created > made.created and renewed.sha256 == made.sha256
+    signed(server, image + bytes(512), signers[0])
+    assert look() == (None, "the base has changed since the last build")
+    assert look(accept_stale=True)[0] == folder
+    server.files.clear()
+    nothing, why = look()
+    assert nothing is None and why.startswith("it cannot be told whether the base changed (")
 
 
 @real

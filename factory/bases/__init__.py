@@ -31,7 +31,20 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}")
 
-__all__ = ["Base", "Definition", "age", "cached", "catalogue", "fresh", "kinds", "names", "obtain", "reap", "resolve"]
+__all__ = [
+    "Base",
+    "Definition",
+    "age",
+    "cached",
+    "catalogue",
+    "current",
+    "fresh",
+    "kinds",
+    "names",
+    "obtain",
+    "reap",
+    "resolve",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,33 @@ def cached(definition: Definition, store: cache.Cache | None = None) -> Base | N
 def fresh(definition: Definition, entry: cache.Entry) -> bool:
     """Whether *entry* is young enough for *definition*; how old one is that is dated in the future nobody knows."""
     return definition.max_age is None or (entry.age <= definition.max_age and not entry.ahead)
+
+
+def current(definition: Definition, console: Console) -> Base | None:
+    """The base in the cache, if a build would use it: it is young enough, or its source, asked now, has none newer.
+
+    Nothing is made. Raises BaseError when the source cannot be asked, HostError and UsageError.
+    """
+    store = cache.Cache(warn=console.warn)
+    base = cached(definition, store)
+    module = kind_module(definition.kind)
+    if base is None or definition.pin or fresh(definition, base.entry):
+        return base
+    if not hasattr(module, "unchanged"):
+        return None
+    with cache.lock(
+        store.folder("locks") / f"base-{definition.key}.lock", what=f"the base {definition.name}", console=console
+    ):
+        work = store.folder("work") / definition.key
+        debian_bootstrap.remove(work)
+        with touching(work, "Making a folder of the cache"):
+            work.mkdir(mode=0o700)
+        try:
+            if not module.unchanged(definition, base, work=work):
+                return None
+            return replace(base, entry=store.renew(base.entry), why="still the newest that is published")
+        finally:
+            debian_bootstrap.remove(work)
 
 
 def obtain(

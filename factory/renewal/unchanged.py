@@ -45,7 +45,7 @@ def keeps(recipe: Recipe) -> float | None:
     return min(limits, default=None)
 
 
-def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchanged:
+def look(plan: Plan, output: Path, boot_test: str, console: Console, *, accept_stale: bool = False) -> Unchanged:
     """As :func:`find`, for a nightly run: a build that is too old, or whose base is, still counts when the archive
     would bring nothing new.
 
@@ -72,7 +72,11 @@ def look(plan: Plan, output: Path, boot_test: str, console: Console) -> Unchange
     ]
     if past:
         return Unchanged(None, _told(past))
-    base = bases.cached(plan.base)
+    try:
+        asks = plan.base.kind != "scratch" and not accept_stale  # of one made here, the archive tells below
+        base = bases.current(plan.base, console) if asks else bases.cached(plan.base)
+    except FactoryError as error:
+        return Unchanged(None, f"it cannot be told whether the base changed ({error.message})")
     if plan.base.kind != "scratch" and (base is None or base.sha256 != newest.manifest.base.digest):
         return Unchanged(None, "the base has changed since the last build")
     try:
