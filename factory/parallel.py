@@ -36,7 +36,7 @@ PR_SET_PDEATHSIG = 1
 
 def default_jobs() -> int:
     """How many builds run at once when nobody says: two CPUs for each."""
-    return max(1, (os.cpu_count() or 1) // 2)
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def memory_of(plan: Plan, options: Options) -> int:
@@ -46,12 +46,39 @@ def memory_of(plan: Plan, options: Options) -> int:
     return max(plan.recipe.machine.memory, tests) + OVERHEAD
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes of memory that new programs can have on this host now."""
+def available_memory(
+    meminfo: Path = Path("/proc/meminfo"),
+    own: Path = Path("/proc/self/cgroup"),
+    groups: Path = Path("/sys/fs/cgroup"),
+) -> int:
+    """Bytes of memory that new programs can have now: on this host, and in our control group."""
+    left = 1 << 62
     for line in meminfo.read_text().splitlines():
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 1 << 62
+            left = int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if not kinds:
+                left = min(left, _left_below(groups, path, "memory.max", "memory.current", "inactive_file"))
+            elif "memory" in kinds.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                left = min(left, _left_below(groups / "memory", path, *names))
+    return left
+
+
+def _left_below(root: Path, path: str, limit: str, used: str, idle: str) -> int:
+    """Bytes that the narrowest control group from *path* up to *root* leaves; a container may see its own as *root*."""
+    left = 1 << 62
+    group = root / path.lstrip("/")
+    for folder in (group, *group.parents):
+        with contextlib.suppress(OSError, ValueError):  # no such group here, or "max"
+            free = int((folder / limit).read_text()) - int((folder / used).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().split("\n") if line)
+            left = min(left, max(0, free + int(stat.get(idle, 0))))
+        if folder == root:
+            break
+    return left
 
 
 class Stopped(Exception):
@@ -62,8 +89,7 @@ class Budget:
     """A quantity that builds share; one that needs more than there is begins when it is alone."""
 
     def __init__(self, total: int) -> None:
-        self._total = total
-        self._free = total
+        self._total = self._free = max(1, total)  # of nothing, all could take their part at once
         self._changed = threading.Condition()
         self._stopping = False
 

@@ -16,7 +16,7 @@ import pytest
 
 from factory.build import Options
 from factory.console import Console
-from factory.parallel import Budget, Running, Stopped, _View, available_memory, build_all, memory_of
+from factory.parallel import Budget, Running, Stopped, _View, available_memory, build_all, default_jobs, memory_of
 from factory.plan import Plan, make_plan
 from tests import command_line
 from tests.recipe_files import HEAD, write
@@ -130,6 +130,65 @@ def test_the_memory_that_is_there(tmp_path: Path) -> None:
     file.write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
     assert available_memory(file) == 2 << 20
     assert available_memory() > 1 << 20
+
+
+@pytest.mark.parametrize("name", ["v2", "v1", "v1 whose path is another's"])
+def test_the_memory_that_a_control_group_leaves(tmp_path: Path, name: str) -> None:
+    """Files of the page cache that nobody uses now are free; the narrowest of the groups above counts."""
+    meminfo, own, groups = tmp_path / "meminfo", tmp_path / "own", tmp_path / "cgroup"
+    meminfo.write_text("MemAvailable:    2048 kB\n")
+    below = groups if name == "v2" else groups / "memory"
+    v1 = name != "v2"
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if v1 else ("memory.max", "memory.current")
+    cache = "total_inactive_file" if v1 else "inactive_file"
+    own.write_text("4:memory:/pod/box\n0::/other\n" if v1 else "0::/pod/box\n")
+    assert available_memory(meminfo, own, groups) == 2 << 20, "without any limit"
+
+    def limit(folder: Path, most: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in zip((*names, "memory.stat"), (most, "900000", f"anon 5\n{cache} 400000\n"), strict=True):
+            (folder / file).write_text(f"{text}\n")
+
+    no_limit = str((1 << 63) - 4096) if v1 else "max"
+    limit(below, no_limit)
+    assert available_memory(meminfo, own, groups) == 2 << 20
+    if name.endswith("another's"):  # in a container the mount shows our own group as its root
+        limit(below, "1000000")
+    else:
+        limit(below / "pod", "1000000")
+        limit(below / "pod/box", no_limit)
+    assert available_memory(meminfo, own, groups) == 500_000
+    limit(below, "800000")
+    assert available_memory(meminfo, own, groups) == 300_000
+    limit(below, "200000")
+    assert available_memory(meminfo, own, groups) == 0
+
+
+def test_without_any_memory_one_begins_at_a_time() -> None:
+    budget = Budget(0)
+    with budget.share(5):
+        budget.stop()
+        with pytest.raises(Stopped), budget.share(5):
+            pass
+    waiting = Budget(0)
+    second = threading.Event()
+
+    def other() -> None:
+        with waiting.share(5):
+            second.set()
+
+    with waiting.share(5):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not second.wait(0.2)
+    assert second.wait(5)
+    thread.join(5)
+
+
+def test_two_cpus_that_we_may_use_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, jobs in ((1, 1), (2, 1), (6, 3)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)))
+        assert default_jobs() == jobs
 
 
 # -- what is shown
