@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_what_the_recipe_lets_pass_passes_for_another_target_too(
     assert done.returncode == (5 if refusing else 0), done.stderr
     told = re.search(r"findings refuse it: ([A-Z0-9, -]+)", done.stderr)
     assert sorted(told[1].split(", ") if told else []) == refusing
+
+
+def test_the_path_of_a_builds_image_means_the_build(tmp_path: Path, factory: Callable[..., Done]) -> None:
+    folder = a_build(tmp_path / "out" / "nginx", targets=["generic"])
+    (image,) = folder.glob("*.qcow2")
+    by_path = json.loads(factory("publish", image, "--target", "generic", "--dry-run", "--json").stdout)
+    assert by_path == json.loads(factory("publish", folder, "--target", "generic", "--dry-run", "--json").stdout)
+    alone = tmp_path / image.name
+    alone.write_bytes(image.read_bytes())
+    assert factory("publish", alone, "--target", "generic", "--dry-run").returncode == 5, "which nobody looked at"
+    image.write_bytes(b"something else")
+    changed = factory("publish", image, "--target", "generic", "--dry-run")
+    assert (changed.returncode, "[publish.image-changed]" in changed.stderr) == (6, True)
 
 
 def test_a_build_without_a_target_was_checked_by_the_rules_of_generic(

@@ -38,7 +38,9 @@ def check(
     image: Annotated[
         Path | None, typer.Argument(metavar="[IMAGE]", help="Any disk image, or an .oci or tar.gz archive of one.")
     ] = None,
-    target: Annotated[list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; default mgc.")] = [],  # noqa: B006
+    target: Annotated[
+        list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; may be repeated; default mgc.")
+    ] = [],  # noqa: B006
     report: Annotated[
         Format, typer.Option("--format", case_sensitive=False, help="How the findings are written.")
     ] = Format.text,
@@ -236,7 +238,7 @@ def _explained(rule: Rule, wanted: list[Target]) -> str:
         ("looks at", checks.about(rule.check)),
         ("parameters", ", ".join(f"{name}: {value}" for name, value in rule.parameters.items())),
         ("why", rule.why),
-        ("fix", rule.fix.strip().replace("\n", "\n" + " " * 13)),
+        ("fix", rule.fix.strip().replace("{subject}", "PATH").replace("\n", "\n" + " " * 13)),
         ("source", rule.source),
         ("verified on", rule.verified_on),
     ]

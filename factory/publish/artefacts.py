@@ -19,12 +19,14 @@ DOCUMENTS = (MANIFEST, FINDINGS, "SHA256SUMS")
 def find(name: str, output: Path) -> Path:
     """The file, or the folder of the build, that *name* means: a path, a build id, or a recipe's name.
 
+    The image in the folder of a build means that build.
     Raises UsageError when there is none; of a name that was meant as a file it says so.
     """
     path = Path(name)
     with contextlib.suppress(OSError, ValueError):  # which are told below
         if path.is_file():
-            return given_file.require(path)
+            found = given_file.require(path)
+            return path.parent if _is_of_a_build(found) else found
     try:
         return images.folder(name, output)
     except UsageError as error:
@@ -32,6 +34,13 @@ def find(name: str, output: Path) -> Path:
             error.message += ", and no such file"
             raise
     return given_file.require(path)
+
+
+def _is_of_a_build(image: Path) -> bool:
+    """Whether the manifest beside *image* is of it: what a build says of its image counts by any name of it."""
+    with contextlib.suppress(FactoryError):
+        return (image.parent / MANIFEST).is_file() and read_manifest(image.parent).image.file == image.name
+    return False
 
 
 def of(place: Path, failure: type[FactoryError] = ImageRefused) -> Artefact:
