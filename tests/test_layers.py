@@ -1,140 +1,26 @@
-"""Layers: what makes a key, from which layer a build starts, why, and what the cache keeps of them."""
+"""Layers: from which layer a build starts, why, and what the cache keeps of them."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from factory import cache, disk, layers, seed
-from factory.console import Console
-from factory.errors import BuildError, FactoryError, HostError, MachineError
+from factory.errors import BuildError, FactoryError
 from factory.layers import Identity, Policy, choose
-from factory.layers.keys import LayerKey, changed, layer_keys, step_number
-from factory.layers.layering import Layering
-from factory.plan import make_plan
+from factory.layers.keys import LayerKey, layer_keys
 from tests.command_line import own_places
-from tests.recipe_files import HEAD, load, write
-
-MORE = """variables:
-  greeting: {default: hello}
-provision:
-  - packages: [nginx]
-  - copy: {source: site, destination: /srv}
-  - copy: {source: index.html, destination: /srv/index.html, template: true}
-  - shell: {script: run.sh}
-  - shell: systemctl enable nginx
-"""
-FILES: dict[str, str | bytes] = {"site/a": "a", "index.html": "@greeting@", "run.sh": "echo\n"}
-MACHINE = {"the base": "b" * 64, "QEMU": "7.2"}
-
-
-def keys_of(root: Path, more: str = MORE, machine: dict[str, str] = MACHINE, **settings: str) -> tuple[LayerKey, ...]:
-    return layer_keys(load(root, more, FILES, settings), machine)
-
-
-def first_changed(before: tuple[LayerKey, ...], after: tuple[LayerKey, ...]) -> str:
-    """The name of the first point whose key differs; all after it must differ too."""
-    same = [one.key == two.key for one, two in zip(before, after, strict=False)]
-    first = same.index(False)
-    assert not any(same[first:])
-    return after[first].name
-
-
-# -- keys
-
-
-def test_each_point_has_a_name_and_a_key_of_its_own(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path)
-    assert [each.name for each in keys] == [
-        "boot", "upgrade", "1/5 packages", "2/5 copy", "3/5 copy", "4/5 shell", "5/5 shell",
-    ]  # fmt: skip
-    assert len({each.key for each in keys}) == 7
-    assert keys_of(tmp_path) == keys
-    assert [each.keep for each in keys] == [None, 86400, 86400, None, None, None, None]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "first"),
-    [
-        ("[nginx]", "[nginx, curl]", "1/5 packages"),
-        ("/srv}", "/srv/www}", "2/5 copy"),
-        ("systemctl enable", "systemctl disable", "5/5 shell"),
-        ("run.sh}", "run.sh, directory: /srv}", "4/5 shell"),
-        ("variables:", "upgrade: all\nvariables:", "upgrade"),
-        ("run.sh}", "run.sh, timeout: 5m}", ""),
-        ("  - packages", "  # a comment\n  - packages", ""),
-    ],
-)
-def test_an_edit_changes_the_keys_from_there_on(tmp_path: Path, old: str, new: str, first: str) -> None:
-    before, after = keys_of(tmp_path), keys_of(tmp_path, MORE.replace(old, new))
-    if first:
-        assert first_changed(before, after) == first
-    else:
-        assert [each.key for each in before] == [each.key for each in after]
-
-
-def test_files_and_variables_change_what_uses_them(tmp_path: Path) -> None:
-    before = keys_of(tmp_path)
-    assert first_changed(before, keys_of(tmp_path, greeting="good morning")) == "3/5 copy"
-    for name, first in (("site/a", "2/5 copy"), ("run.sh", "4/5 shell")):
-        recipe = load(tmp_path, MORE, FILES)
-        (recipe.folder / name).write_text("other")
-        after = layer_keys(recipe, MACHINE)
-        assert first_changed(before, after) == first
-        assert changed(after[step_number(after, first) or 0], before[step_number(before, first) or 0].parts) == [
-            f"the file {name.split('/')[0]}"
-        ]
-    (recipe.folder / "run.sh").write_text("echo\n")
-    (recipe.folder / "run.sh").chmod(0o755)
-    assert first_changed(layer_keys(load(tmp_path, MORE), MACHINE), before) == "4/5 shell"
-
-
-@pytest.mark.parametrize("part", ["the base", "QEMU"])
-def test_another_machine_changes_all(tmp_path: Path, part: str) -> None:
-    assert first_changed(keys_of(tmp_path), keys_of(tmp_path, machine=MACHINE | {part: "other"})) == "boot"
-
-
-def test_a_step_that_sees_a_secret_is_not_kept_nor_any_after_it(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path, MORE.replace("variables:", "variables:\n  token: {secret: true}"), token="correct-horse")
-    assert ["secret" in each.barred for each in keys] == [False, False, False, False, True, True, True]
-    other = keys_of(tmp_path, MORE.replace("variables:", "variables:\n  token: {secret: true}"), token="battery-staple")
-    assert [each.key for each in other] == [each.key for each in keys]  # no digest of a secret is in any key
-
-
-def test_no_layer_holds_the_password_of_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = keys_of(tmp_path)
-    monkeypatch.setenv("http_proxy", "http://user:correct-horse@proxy.example:3128")
-    keys = keys_of(tmp_path)
-    assert ["password" in each.barred for each in keys] == [False, True, True, True, True, True, True]
-    assert [each.key for each in keys] == [each.key for each in before]  # no digest of it is in any key
-    without = keys_of(tmp_path, MORE.replace("variables:", "upgrade: none\nvariables:"))
-    assert ["password" in each.barred for each in without] == [False, True, True, True, True, True]
-    never = MORE.replace("variables:", "upgrade: none\nvariables:").replace("  - packages: [nginx]\n", "")
-    assert not any(each.barred for each in keys_of(tmp_path, never))  # the guest is never told
-    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    assert not any(each.barred for each in keys_of(tmp_path))
-
-
-def test_always_means_always(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path, MORE.replace("run.sh}", "run.sh, refresh: always}"))
-    assert [bool(each.barred) for each in keys] == [False] * 5 + [True] * 2
-    assert keys_of(tmp_path, MORE.replace("run.sh}", "run.sh, refresh: 2h}"))[5].keep == 7200
-
-
-def test_a_step_is_named_by_its_number(tmp_path: Path) -> None:
-    keys = keys_of(tmp_path)
-    assert [step_number(keys, name) for name in ("1", "5", "upgrade", "6", "0", "boot", "")] == [2, 6, 1] + [None] * 4
-
+from tests.recipe_files import load
+from tests.test_layer_keys import FILES, MACHINE, MORE, keys_of
 
 # -- choosing
 
@@ -322,132 +208,6 @@ def test_another_step_in_its_place(store: cache.Cache, tmp_path: Path) -> None:
     told = chosen(store, keys, history=history_of(store, before))
     assert told[1][0] == "hit"
     assert told[2] == ("miss", "another step stood here")
-
-
-# -- one build
-
-
-def layering_of(
-    root: Path, policy: Policy | None = None, *, saves: bool = False, meanwhile: Callable[[], object] = lambda: None
-) -> Layering:
-    """The layers of a build, by default of machines that cannot be saved; *meanwhile* runs between plan and start."""
-    plan = make_plan(str(write(root, HEAD + MORE, FILES)))
-    meanwhile()
-    site = SimpleNamespace(
-        plan=plan,
-        base=SimpleNamespace(sha256="b" * 64, path=root / "base"),
-        workspace=SimpleNamespace(work=root),
-        console=Console.quiet(),
-        hypervisor=SimpleNamespace(
-            saves=saves, accelerator=SimpleNamespace(name="tcg"), enclosure=SimpleNamespace(path=Path)
-        ),
-    )
-    return Layering(cast(Any, site), policy or Policy())
-
-
-def came_to(layering: Layering, *indexes: int) -> None:
-    for index in indexes:
-        layering.came_to(index, cast(Any, None), identity(), 0, 0.0)
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("policy", "left"),
-    [
-        (Policy(cold=True), []),
-        (Policy(no_cache=True), [0]),
-        (Policy(cold=True, no_cache=True), []),
-        (Policy(from_step=4), [0, 1, 2, 3]),
-        (Policy(), [0, 1, 2, 3, 4, 5, 6]),
-    ],
-)
-def test_layers_that_a_build_was_told_not_to_use_are_gone_when_it_fails(
-    store: cache.Cache, tmp_path: Path, policy: Policy, left: list[int]
-) -> None:
-    keys = layering_of(tmp_path).keys
-    for each in keys:
-        put(store, each.key, keys)
-    with layering_of(tmp_path, policy, saves=True) as layering:
-        assert layering.start.index == len(left) - 1
-    assert {entry.key for entry in store.entries()} == {keys[index].key for index in left}
-    assert layering_of(tmp_path, saves=True).start.index == len(left) - 1, "what comes next goes on there"
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("error", "stays"),
-    [
-        (HostError("a layer cannot be copied", cause="No space left on device", code="host.cache"), True),
-        (OSError(28, "No space left on device"), True),
-        (MachineError("the resumed guest could not be given new keys", code="machine.not-renewed"), False),
-    ],
-)
-def test_a_layer_that_could_not_be_used_stays_when_this_host_is_why(
-    store: cache.Cache, tmp_path: Path, error: Exception, stays: bool
-) -> None:
-    keys = layering_of(tmp_path).keys
-    put(store, keys[1].key, keys)
-    with layering_of(tmp_path, saves=True) as layering:
-        assert layering.start.index == 1
-        layering.give_up(error)
-        assert (layering.start.index, layering.start.layer) == (-1, None)
-    assert (layers.find(store, keys[1].key) is not None) == stays
-
-
-@pytest.mark.real
-def test_a_build_says_when_what_it_used_is_too_old(store: cache.Cache, tmp_path: Path) -> None:
-    layering = layering_of(tmp_path)
-    layering.begun()
-    came_to(layering, 0, 1, 2, 3)
-    assert [use.expires is not None for use in layering.uses] == [False, True, True] + [False] * 4
-    put(store, layering.keys[2].key, layering.keys[:3], at=time.time() - 3600)
-    layering.start = choose(store, layering.keys, Policy(), [])
-    assert layering.start.index == 2
-    layering.begun()
-    came_to(layering, 3)
-    assert [round(use.expires - time.time(), -2) for use in layering.uses if use.expires] == [82800, 82800]
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("name", "index", "told"),
-    [("site/a", 3, "the file site"), ("index.html", 4, "the file index.html"), ("run.sh", 5, "the file run.sh")],
-)
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_file_that_changes_while_it_is_used_fails_the_build(
-    store: cache.Cache, tmp_path: Path, name: str, index: int, told: str, gone: bool
-) -> None:
-    layering = layering_of(tmp_path)
-    file = tmp_path / "recipes/web" / name
-    with pytest.raises(BuildError) as caught, layering:
-        layering.begun()
-        came_to(layering, *range(index))
-        file.write_text("saved in an editor")
-        if gone:
-            file.rename(tmp_path / "elsewhere")
-        came_to(layering, index)
-    assert (caught.value.code, caught.value.status) == ("build.recipe-changed", 4)
-    assert caught.value.message == f"{told} changed while it was built"
-    history = layers.read_history(layers.history_path(store, tmp_path / "recipes/web.yaml"))
-    assert len(history) == index  # what came before it was as its key says
-
-
-@pytest.mark.real
-def test_a_file_that_changes_after_its_step_harms_nothing(store: cache.Cache, tmp_path: Path) -> None:
-    with layering_of(tmp_path) as layering:
-        layering.begun()
-        came_to(layering, 0, 1, 2, 3)
-        (tmp_path / "recipes/web/site/a").write_text("saved in an editor")
-        came_to(layering, 4, 5, 6)
-
-
-@pytest.mark.real
-def test_a_file_that_changes_before_its_step_does_not_pass_for_what_was_planned(
-    store: cache.Cache, tmp_path: Path
-) -> None:
-    script = tmp_path / "recipes/web/run.sh"
-    with pytest.raises(BuildError, match=r"a file of the recipe web changed while it was built\."):
-        layering_of(tmp_path, meanwhile=lambda: script.write_text("saved while the base was made"))
 
 
 # -- keeping

@@ -6,17 +6,15 @@ import json
 import os
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from factory.manifest import read_manifest
-from tests import command_line
 from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
-from tests.test_publish_verb import Site, no_secret, open_site
+from tests.test_publish_verb import Site, interrupted_while_waiting, no_secret, open_site
 
 pytestmark = pytest.mark.real
 
@@ -98,17 +96,7 @@ def test_a_url_that_is_asked_for_is_made_of_an_image_that_was_there_too(site: Si
 
 def interrupted(site: Site) -> str:
     """The id of an import that a run began and was interrupted in."""
-    site.cloud.statuses = ["importing"] * 10_000
-    process = subprocess.Popen(
-        command_line.program("publish", site.build), cwd=command_line.TOP, stdout=-1, stderr=-1, text=True
-    )
-    end = time.monotonic() + 60
-    while not site.cloud.count("GET") and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(2)
-    process.communicate(timeout=30)
-    (image,) = site.cloud.images.values()
-    return image.id
+    return interrupted_while_waiting(site)[2]
 
 
 @pytest.mark.parametrize("status", ["invalid_image", "importing_error", "deleted"])

@@ -396,7 +396,8 @@ def test_the_services_words_never_show_the_url(site: Site) -> None:
     no_secret(done)
 
 
-def test_an_interrupt_while_waiting_ends_with_130_and_is_taken_up(site: Site) -> None:
+def interrupted_while_waiting(site: Site) -> tuple[int, str, str]:
+    """The status of a run that was interrupted while its import ran, what it said, and the id of the import."""
     site.cloud.statuses = ["importing"] * 10_000
     process = subprocess.Popen(
         command_line.program("publish", site.build), cwd=command_line.TOP, stdout=-1, stderr=-1, text=True
@@ -406,8 +407,14 @@ def test_an_interrupt_while_waiting_ends_with_130_and_is_taken_up(site: Site) ->
         time.sleep(0.05)
     process.send_signal(2)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 130, said
     (image,) = site.cloud.images.values()
+    return process.returncode, said, image.id
+
+
+def test_an_interrupt_while_waiting_ends_with_130_and_is_taken_up(site: Site) -> None:
+    status, said, id_ = interrupted_while_waiting(site)
+    assert status == 130, said
+    image = site.cloud.images[id_]
     assert f"--resume {image.id}" in said
     assert "Traceback" not in said
     image.statuses = ["active"]
