@@ -46,7 +46,8 @@ def test_image(
         if found.name != "qcow2":
             subject = workspace.work / "image.qcow2"
             disk.convert(image, found.name, subject, "qcow2")
-        ways = _looked_into(subject, workspace.work)
+        with inspection.open_image(subject, format="qcow2") as view:
+            ways = boot_ways.read(view)
         tested = boot_test.BootTest(
             image=subject,
             default_user=user or ways.user or "cloud-user",
@@ -73,14 +74,3 @@ def test_image(
         }
     )
     return outcome, document
-
-
-def _looked_into(image: Path, work: Path) -> boot_ways.BootWays:
-    """Which firmware finds a loader on the disk, and the default user that its cloud-init would make."""
-    raw = work / "look.raw"
-    disk.convert(image, "qcow2", raw, "raw")
-    try:
-        with inspection.open_image(raw, format="raw") as view:
-            return boot_ways.read(view)
-    finally:
-        raw.unlink(missing_ok=True)
