@@ -32,7 +32,7 @@ def packed(archive: bytes, kind: str) -> bytes:
         words = ["zstd", "-qc"] if kind == "zstd" else ["lz4", "-qlc"]
         return subprocess.run(words, input=archive, capture_output=True, check=True).stdout
     if kind == "gzip":
-        return gzip.compress(archive)
+        return gzip.compress(archive, mtime=0)
     return {"none": archive, "bzip2": bz2.compress(archive), "xz": lzma.compress(archive)}[kind]
 
 
