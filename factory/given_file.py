@@ -72,11 +72,20 @@ def _not_opened(path: Path, what: str, error: OSError) -> UsageError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return UsageError(
             f"there is no {what} {path}",
-            cause=_beside(path),
+            cause=_built(path) or _beside(path),
             hint="Check the path",
             code="usage.no-such-file",
         )
     return UsageError(f"{path} cannot be read", cause=error.strerror or str(error), code="usage.no-such-file")
+
+
+def _built(path: Path) -> str:
+    """The image of the newest build, when *path* is no path and the name of a recipe that was built here."""
+    with contextlib.suppress(OSError):
+        for each in Path("out", path, "latest").iterdir() if len(path.parts) == 1 else ():
+            if each.name.lower().endswith(ENDINGS):
+                return f"The newest image of the recipe {path} is {each}"
+    return ""
 
 
 def _beside(path: Path) -> str:

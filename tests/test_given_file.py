@@ -29,6 +29,21 @@ def test_a_file_and_a_link_to_one_are_taken(tmp_path: Path) -> None:
     assert given_file.require(tmp_path / "link") == tmp_path / "link"
 
 
+def test_the_name_of_a_recipe_that_was_built_leads_to_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = tmp_path / "out" / "web" / "20260101T000000Z-0123abcd" / "web-1.0.0.qcow2"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    (image.parent / "manifest.json").touch()
+    (image.parent.parent / "latest").symlink_to(image.parent.name)
+    error = refused(Path("web"))
+    assert error.code == "usage.no-such-file"
+    assert error.cause == "The newest image of the recipe web is out/web/latest/web-1.0.0.qcow2"
+    assert refused(Path("wab")).cause == "" and refused(Path("x" * 300)).cause == ""
+
+
 def test_what_is_no_file_is_told_for_what_it_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
