@@ -109,7 +109,9 @@ def _build(plan: Plan, options: Options, publication: BuildPublication, console:
                 whole.note(f"{result.size / 1e6:.0f} MB")
             return _commit(workspace, result, options, console)
         except FactoryError as error:
-            _set_aside(workspace, options, error, keep_image=isinstance(error, ImageRefused))
+            # A lack of this host says nothing against an image that was finished before.
+            spared = workspace.finished is not None and isinstance(error, HostError)
+            _set_aside(workspace, options, error, keep_image=spared or isinstance(error, ImageRefused))
             raise
     except FactoryError:
         raise
@@ -174,6 +176,7 @@ def _run(
         except BuildError as error:
             _distrust(customised.uses, error)
             raise
+        workspace.finished = image
         if options.keep != "always":
             customised.disk.unlink()
         ignored = plan.recipe.checks.ignore
@@ -296,11 +299,19 @@ def _set_aside(workspace: Workspace, options: Options, error: FactoryError, *, k
             workspace.keep(error.code, options.again)
     if workspace.entry.kept:
         build_id = workspace.build_id
-        kept = f"; the disk is kept in {workspace.work}; 'factory retry {build_id}' goes on"
+        kept = f"; 'factory retry {build_id}' goes on"
+        # Once there is an image of it, the disk stays with "always" only.
+        if (workspace.finished is None or options.keep == "always") and any(workspace.work.glob("*.qcow2")):
+            kept = f"; the disk is kept in {workspace.work}{kept}"
         if workspace.entry.kept_machine:
             kept = (
                 f". Its machine runs for {options.keep_for / 60:.0f} more minutes: 'factory ssh {build_id}' and "
                 f"'factory console {build_id}' get in, 'factory retry {build_id}' goes on, 'factory gc' ends it"
             )
     folder = error.folder = workspace.fail(keep_image=keep_image)
-    error.hint = f"{error.hint.rstrip('.')}. " * bool(error.hint) + f"Everything is in {folder}{kept}"
+    image = ""
+    if keep_image and workspace.finished and isinstance(error, HostError):
+        passed = (folder / manifest.MANIFEST).is_file()
+        image = f"The image is whole{' and passed' if passed else ', but has not passed'}, and is kept as "
+        image += f"{folder / workspace.finished.name}; latest does not lead to it. "
+    error.hint = f"{error.hint.rstrip('.')}. " * bool(error.hint) + f"{image}Everything is in {folder}{kept}"

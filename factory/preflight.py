@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from factory import disk, run, settings
 from factory.errors import HostError, UsageError
 from factory.files import touching
+from factory.processes import mark
 
 if TYPE_CHECKING:
     from factory.plan import Plan
@@ -23,6 +25,7 @@ BASE_SPACE = 3 * GIB  # bytes that the making of a base takes
 
 PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "prlimit": "util-linux"}
 OFFLINE_CLEANING = {"e2fsck": "e2fsprogs", "debugfs": "e2fsprogs", "dumpe2fs": "e2fsprogs"}
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e2fsprogs"}
 
 
@@ -47,6 +50,7 @@ def check(plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"]
         needs[settings.cache_dir()] = BASE_SPACE
     for place in needs:
         _require_writable(place)
+    _require_links(output.absolute() / plan.recipe.name)
     _require_space(needs, f"the build of {plan.recipe.name}")
 
 
@@ -102,6 +106,24 @@ def _require_writable(place: Path) -> None:
         number = errno.EROFS if read_only else errno.EACCES
         with touching(existing, "Looking for a place to write to"):
             raise OSError(number, os.strerror(number), str(existing))
+
+
+def _require_links(place: Path) -> None:
+    """``latest`` is a symbolic link: that none can be made must not be found at the end of a build."""
+    link = _existing(place) / f".latest.{mark()}.{secrets.token_hex(4)}"
+    with touching(link, "Making a link"):
+        try:
+            link.symlink_to("nowhere")
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            raise HostError(
+                f"no symbolic link can be made in {link.parent}, and latest is to be one",
+                cause=f"Its file system refuses them: {error.strerror}",
+                hint="Choose a folder on another file system with --output",
+                code="host.no-links",
+            ) from error
+        link.unlink()
 
 
 def _existing(place: Path) -> Path:

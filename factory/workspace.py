@@ -46,6 +46,7 @@ class Workspace:
         self.build_id = entry.build_id
         self.work = Path(entry.work)
         self.partial = Path(entry.partial)
+        self.finished: Path | None = None  # the image in the partial output, from when it is whole
 
     @classmethod
     def create(cls, recipe_name: str, key: str, *, output: Path = Path("out"), state: Path) -> Workspace:
@@ -203,8 +204,9 @@ class Workspace:
     def fail(self, *, keep_image: bool = False) -> Path:
         """Set the partial output aside as ``out/<recipe>/<build id>.failed``, for its logs; ``latest`` stays as it is.
 
-        Images are removed (half a disk image is of no use) unless *keep_image*: built, but refused by a check.
-        Never raises, because an error is on its way already: returns where the output is, moved or not.
+        Images are removed (half a disk image is of no use) unless *keep_image*: built, but refused by a check, or by
+        this host at the last. Never raises, because an error is on its way already: returns where the output is,
+        moved or not.
         """
         failed = self.partial.with_name(f"{self.build_id}.failed")
         try:
@@ -214,7 +216,8 @@ class Workspace:
                         path.unlink()
             self.partial.rename(failed)
         except OSError:
-            failed = self.partial
+            whole = self.partial.with_name(self.build_id)  # where a commit left it that could not be undone
+            failed = whole if whole.is_dir() else self.partial
         machine = self._entry.kept_machine
         if machine and failed != self.partial:  # QEMU goes on writing it: the file is the same
             with self._lock, contextlib.suppress(HostError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -100,6 +101,25 @@ def test_a_refused_image_can_be_kept_for_a_look(state: Path, output: Path) -> No
     (workspace.partial / "nginx.qcow2").write_text("x")
     assert [path.name for path in workspace.fail(keep_image=True).iterdir()] == ["nginx.qcow2"]
     assert not (output / "nginx" / "latest").exists()
+
+
+def test_a_commit_that_cannot_be_undone_tells_where_its_output_is(
+    state: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = create(state, output)
+    final = output / "nginx" / workspace.build_id
+    whole = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        if path == final:  # as on a file system that has become read-only meanwhile
+            raise OSError(errno.EROFS, "read-only", str(path))
+        return whole(path, target)
+
+    (output / "nginx" / "latest" / "mine").mkdir(parents=True)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(HostError):
+        workspace.commit()
+    assert workspace.fail(keep_image=True) == final and final.is_dir()
 
 
 def test_failing_never_hides_the_error_that_is_on_its_way(state: Path, output: Path) -> None:
