@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory import bases, cache, mirror
 from factory.console import Console
 from factory.errors import BuildError, HostError
 from factory.manifest import PackageEntry
 from factory.renewal import package_news, unchanged
 from factory.renewal.package_news import changed, status
+from factory.run import run
+from tests.apt_archive import Archive, Package, archive
 from tests.recipe_files import HEAD, write
 from tests.test_unchanged import built, place, plan_of, stage
 
@@ -150,3 +155,73 @@ def test_the_real_index_knows_what_is_old(place: Path) -> None:
     start = time.monotonic()
     assert package_news.news(recipe, "bookworm", mine[2:], set(), Console.quiet()) == []
     assert time.monotonic() - start < 60
+
+
+def test_a_base_that_was_made_anew_brings_its_packages(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_news, "news", lambda *words: changed(LISTED, "none", words[3]))
+    write(place, HEAD + "upgrade: none\nprovision:\n  - packages: [nginx]\n")
+    plan = plan_of(place)
+    described = [{"name": name, "version": "1"} for name in ("libssl3", "tzdata", "nginx", "bash")]
+
+    def new_base(content: bytes) -> None:
+        (place / "base").write_bytes(content)
+        cache.Cache().put("base", plan.base.key, place / "base", {"packages": described})
+
+    new_base(b"the base of the image")
+    folder = built(place, plan, age=80 * 3600)
+    found = unchanged.look(plan, place / "out", "full", Console.quiet())
+    assert found.image and found.image.folder == folder, "what only upgrade changes does not count"
+    new_base(b"a newer base, which another recipe of this night had made")
+    assert bases.cached(plan.base)
+    found = unchanged.look(plan, place / "out", "full", Console.quiet())
+    assert found.image is None and "there are other versions of libssl3, tzdata, nginx" in found.why
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    """An archive of our own in the place of Debian's."""
+    with archive(tmp_path / "archive") as made:
+        for suite in ("bookworm", "bookworm-updates", "bookworm-security"):
+            made.publish(suite, *([Package("hello", "2.0")] if suite == "bookworm" else []))
+        key = tmp_path / "key.asc"
+        key.write_text(made.key)
+        chosen = mirror.Mirror(made.uri, made.uri, "FACTORY_MIRROR", key)
+        monkeypatch.setattr(mirror, "debian_mirror", lambda *_, **__: chosen)
+        yield made
+
+
+@pytest.mark.real
+def test_two_builds_that_ask_at_once_are_told_of_their_own_packages(
+    place: Path, own: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from factory.recipe import load_recipe
+
+    recipe = load_recipe(str(write(place, HEAD + "upgrade: all\n")))
+    told: dict[str, list[str]] = {}
+    updated, waits = threading.Event(), threading.Event()
+
+    def slow(argv: list[str], **words: Any) -> Any:
+        """Between the first one's update and its question, the other one comes along."""
+        done = run(argv, **words)
+        if "update" in argv and not updated.is_set():
+            updated.set()
+            waits.wait(10)
+        return done
+
+    class Hears(Console):
+        def say(self, text: str) -> None:
+            if text.startswith("Waiting for the index of bookworm"):
+                waits.set()
+
+    def ask(version: str) -> None:
+        mine = [PackageEntry(name="hello", version=version, architecture="all")]
+        told[version] = package_news.news(recipe, "bookworm", mine, set(), Hears.quiet())
+
+    monkeypatch.setattr(package_news, "run", slow)
+    first, second = (threading.Thread(target=ask, args=(version,)) for version in ("1.0", "2.0"))
+    first.start()
+    assert updated.wait(60)
+    second.start()
+    for each in (first, second):
+        each.join(60)
+    assert waits.is_set() and told == {"1.0": ["hello"], "2.0": []}

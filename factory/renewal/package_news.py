@@ -43,12 +43,13 @@ def news(
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     source = mirror.debian_mirror(suite, console=console)
     lines = mirror.source_lines(suite, source.uri, source.security_uri)
-    write_whole(folder / "sources.list", ("\n".join(lines) + "\n").encode(), mode=0o600)
-    write_whole(folder / "status", status(packages).encode(), mode=0o600)
-    write_whole(folder / "apt.conf", _configuration(folder, source.keyring, http.ca_file()).encode(), mode=0o600)
     environment = {"APT_CONFIG": str(folder / "apt.conf")}
     reason = "to look what the archive would bring"
     with cache.lock(folder / "lock", what=f"the index of {suite}", console=console):
+        # Within the lock: another build's list of packages, written now, would be taken for this one's.
+        write_whole(folder / "sources.list", ("\n".join(lines) + "\n").encode(), mode=0o600)
+        write_whole(folder / "status", status(packages).encode(), mode=0o600)
+        write_whole(folder / "apt.conf", _configuration(folder, source.keyring, http.ca_file()).encode(), mode=0o600)
         run(["apt-get", "-q", "update"], reason=reason, package="apt", env=environment, timeout=300)
         words = ["apt-get", "-s", "-o", "Debug::NoLocking=1", "dist-upgrade"]
         listed = run(words, reason=reason, package="apt", env=environment, timeout=120).stdout

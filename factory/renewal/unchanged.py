@@ -99,9 +99,10 @@ def _news(plan: Plan, image: Image, base: bases.Base | None, console: Console) -
         if recipe.upgrade == "none" and not steps and "packages" not in recipe.cloud_init:
             return []
         raise HostError("only the index of Debian's own archive is asked", code="host.cannot-tell")
-    # A base that would be made anew brings the newest of its own packages too.
-    current = base is not None and (bool(plan.base.pin) or bases.fresh(plan.base, base.entry))
-    of_base = {str(each["name"]) for each in base.facts.get("packages", [])} if base and current else set()
+    # A base that would be made anew brings the newest of its own packages too; so does one that was, since this image.
+    of_base: set[str] = set()
+    if base and base.sha256 == image.manifest.base.digest and (plan.base.pin or bases.fresh(plan.base, base.entry)):
+        of_base = {str(each["name"]) for each in base.facts.get("packages", [])}
     return package_news.news(recipe, plan.base.suite, image.manifest.packages, of_base, console)
 
 
