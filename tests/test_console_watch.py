@@ -6,15 +6,17 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from factory import scrub
+from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.console_watch import ConsoleWatch, clean
 from factory.hypervisor.domain import MachineSpec
 from factory.hypervisor.machine import Machine
-from tests.consoles import ALIVE, DEATHS, LINUX, SEABIOS, WAITING
+from tests.consoles import ALIVE, CLOUD_INIT, DEATHS, LINUX, SEABIOS, WAITING
 
 CASES = [(code, text) for code, texts in DEATHS.items() for text in texts]
 
@@ -27,6 +29,10 @@ def console(tmp_path: Path) -> ConsoleWatch:
 def write(console: ConsoleWatch, text: str | bytes) -> None:
     with console.path.open("ab") as file:
         file.write(text.encode() if isinstance(text, str) else text)
+
+
+def spec_on(console: Path) -> MachineSpec:
+    return MachineSpec(name="build", uuid="u", mac="m", ssh_port=1, console=console, accelerator="tcg", disks=())
 
 
 @pytest.mark.parametrize(("code", "text"), CASES, ids=[f"{code}-{number}" for number, (code, _) in enumerate(CASES)])
@@ -91,6 +97,82 @@ def test_a_boot_that_is_well_is_left_alone(
     assert console.death(waiting=True) is None, console.last_line()
 
 
+SSH_STARTS = "[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n"
+SSH_FAILS = (
+    "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n"
+)
+NOISE = "[ 21.0] and more, and more\r\n" * 4000
+
+
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        (SSH_STARTS + SSH_FAILS, True),
+        (SSH_STARTS + NOISE + SSH_FAILS + NOISE, True),
+        (SSH_FAILS + SSH_STARTS + SSH_FAILS, True),
+        (SSH_STARTS + SSH_FAILS + SSH_STARTS, False),
+        (SSH_FAILS + NOISE + SSH_STARTS + NOISE, False),
+    ],
+)
+@pytest.mark.parametrize("words", [CLOUD_INIT, ""])
+@pytest.mark.parametrize("size", [101, 1_000_000])
+def test_an_ssh_server_that_ran_and_then_fails_for_good(
+    console: ConsoleWatch, text: str, dead: bool, words: str, size: int
+) -> None:
+    """As when a command of cloud-init breaks its configuration and starts it anew."""
+    data = (LINUX + words + text).encode()
+    for start in range(0, len(data), size):
+        write(console, data[start : start + size])
+        console.read()
+    console._since = 0
+    death = console.death(waiting=True)
+    assert (death[0].code if death else "") == (("machine.ssh-closed" if words else "machine.no-seed") if dead else "")
+
+
+def test_an_emulated_guest_gets_more_time_to_come_up_all_the_same(tmp_path: Path) -> None:
+    machines = [
+        Machine(SimpleNamespace(accelerator=Accelerator(name, "a test")), spec_on(tmp_path / name))  # type: ignore[arg-type]
+        for name in ("kvm", "tcg")
+    ]
+    for machine in machines:
+        write(machine.console, LINUX + "[FAILED] Failed to start systemd-networkd-wait-online.service\r\n")
+        machine.console.read()
+    told = {}
+    for seconds in (2, 10, 40):
+        for machine in machines:
+            machine.console._since = time.monotonic() - seconds
+        told[seconds] = [machine.console.death(waiting=True) is not None for machine in machines]
+    assert told == {2: [False, False], 10: [True, False], 40: [True, True]}
+
+
+COMMAND = "[   10.0] cloud-init[300]: "
+
+
+@pytest.mark.parametrize(("begin", "end"), [(COMMAND, "\r\n"), ("", " ... ")], ids=["lines", "one line"])
+def test_a_line_is_not_taken_for_another_when_its_begin_is_forgotten(
+    console: ConsoleWatch, begin: str, end: str
+) -> None:
+    """The begin of the line is why it is no shell of the system."""
+    write(console, LINUX + CLOUD_INIT + COMMAND + "motd: Welcome to rescue mode handbook" + end)
+    for number in range(700):
+        write(console, f"{begin}Unpacking p{number} from the archive{end}")
+        console.read()
+        assert console.death() is None, f"after {number} lines: {console.death()}"
+        assert console._recent.startswith("[")
+    assert 10_000 < len(console._recent) <= 20_000
+    write(console, "\r\nGive root password for maintenance\r\n")
+    console.read()
+    assert console.death() is not None
+
+
+def test_what_ends_a_very_long_line_is_looked_at(console: ConsoleWatch) -> None:
+    write(console, "x" * 19_000)
+    console.read()
+    write(console, "x" * 9000 + "Kernel panic - not syncing: y\r\n")
+    console.read()
+    assert console.death() is not None and console.tail().endswith("not syncing: y") and len(console.tail()) > 2900
+
+
 def test_the_line_of_a_death_is_whole_once_it_has_come(console: ConsoleWatch) -> None:
     write(console, "[ 2.4] Kernel panic - not syncing: VF")
     console.read()
@@ -119,14 +201,13 @@ def test_a_restart_forgets(console: ConsoleWatch) -> None:
 
 def test_a_machine_hears_nothing_of_the_one_before_it_on_the_same_console(tmp_path: Path) -> None:
     """A restored guest that panics is followed by a cold boot, whose console goes on in the same file."""
-    spec = MachineSpec(
-        name="build", uuid="u", mac="m", ssh_port=1, console=tmp_path / "console.log", accelerator="tcg", disks=()
-    )
-    machine = Machine(cast(Any, None), spec)
+    spec = spec_on(tmp_path / "console.log")
+    hypervisor: Any = SimpleNamespace(accelerator=Accelerator("tcg", "a test"))
+    machine = Machine(hypervisor, spec)
     write(machine.console, "Kernel panic - not syncing: x\r\nFACTORY-SCRUB failed logs\r\nFACTORY-SCRUB-DONE 1\r\n")
     machine.console.read()
     assert machine.console.death() is not None
-    after = Machine(cast(Any, None), spec)
+    after = Machine(hypervisor, spec)
     after.console.read()
     assert after.console.death() is None and after.console.tail() == ""
     write(after.console, LINUX + "FACTORY-SCRUB-DONE 0\r\n")

@@ -20,6 +20,7 @@ from factory.console import Console
 from factory.errors import HostError, MachineError, StepFailed
 from factory.findings import Findings
 from factory.hypervisor import kept_machine
+from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import Disk, MachineSpec
 from factory.hypervisor.machine import Machine
 from factory.workspace import Workspace
@@ -213,7 +214,9 @@ def test_a_disk_that_qemu_cannot_write_is_a_lack_of_this_host_when_that_is_full(
             "build", "0" * 8, "52:54:00:00:00:00", 1, log, "tcg", (Disk(tmp_path / "seed.iso", "raw", readonly=True),
             Disk(place / "disk.qcow2", "qcow2")), 1, 1 << 28,
         )  # fmt: skip
-        machine = Machine(SimpleNamespace(connection=SimpleNamespace(stopped=lambda _: "an error"), owner=None), spec)  # type: ignore[arg-type]
+        connection = SimpleNamespace(stopped=lambda _: "an error")
+        accelerator = Accelerator("tcg", "a test")
+        machine = Machine(SimpleNamespace(connection=connection, owner=None, accelerator=accelerator), spec)  # type: ignore[arg-type]
         machine._domain = object()
         if is_full:
             fill(place)

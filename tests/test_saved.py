@@ -15,6 +15,7 @@ import pytest
 from factory import renewal
 from factory.errors import MachineError
 from factory.hypervisor import identity
+from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import Disk, MachineSpec, domain_xml
 from factory.hypervisor.machine import PORT_TAKEN, Machine
 from factory.hypervisor.saved import HEADER_SIZE, adapted, checkpoint_xml, rename
@@ -180,6 +181,7 @@ def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(tmp_path: P
         SimpleNamespace(  # type: ignore[arg-type]
             enclosure=nothing,
             work=tmp_path,
+            accelerator=Accelerator("tcg", "a test"),
             connection=SimpleNamespace(saved_xml=lambda _: domain_xml(spec()), restore=restore),
             owner=SimpleNamespace(note_port=noted.append, note_child=lambda _: None),
         ),

@@ -19,14 +19,15 @@ class Death:
     pattern: re.Pattern[str]
     cause: str
     hint: str
-    patience: float = 0.0  # seconds that a boot gets to come up all the same, before it counts
+    patience: float = 0.0  # seconds, scaled, that a boot gets to come up all the same, before it counts
     unless: re.Pattern[str] | None = None  # whose words, before or after, rule it out
+    until: re.Pattern[str] | None = None  # whose words take back every sign before them
 
 
 # systemd cuts long names of units in the middle, so the end of the line counts too.
 SSH = r"[^\n]*(?:\bsshd?\.service|OpenBSD Secure Shell server|OpenSSH server daemon)"
 SSH_FAILED = re.compile(f"Failed to start {SSH}")
-SSH_STARTED = re.compile(f"Started {SSH}")  # at a second start, perhaps
+SSH_STARTED = re.compile(f"Started {SSH}")  # at a second start, perhaps; that it ran before a failure is no comfort
 DEATHS = (
     Death(
         "machine.kernel-panic",
@@ -84,7 +85,8 @@ DEATHS = (
         "It found no seed: its datasource_list leaves out NoCloud and ConfigDrive, the kernel has no driver of the "
         "seed's disk, or cloud-init is disabled in the image",
         patience=6,
-        unless=re.compile(rf"cloud-init\[\d|Cloud-init v|{SSH_STARTED.pattern}"),
+        unless=re.compile(r"cloud-init\[\d|Cloud-init v"),
+        until=SSH_STARTED,
     ),
     Death(
         "machine.no-address",
@@ -106,7 +108,7 @@ DEATHS = (
         "The guest's SSH server did not start",
         "Its configuration is wrong ('sshd -t' in the guest tells), or it has no host keys",
         patience=6,
-        unless=SSH_STARTED,
+        until=SSH_STARTED,
     ),
     Death(
         "machine.cloud-init",
@@ -123,6 +125,7 @@ TAIL = 3000  # characters of the console kept for a message
 PIECE = 16_000  # bytes that are looked at together
 MOST = 4 << 20  # bytes read at once: a guest that floods its console must not keep us from looking at the clock
 KEPT = 20_000  # characters
+LINE_HEAD = 200  # characters of the begin of a longer line, which tell what it is
 CONTROL = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
@@ -133,14 +136,18 @@ UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]{0,32}[ -/]?|[]PX^_][^\x07\x1b\n]{
 class ConsoleWatch:
     """Follows the file that QEMU writes the serial console to. Safe to use from several threads."""
 
-    def __init__(self, path: Path, begin: int = 0) -> None:
-        """*begin* is how many bytes of the file are left out: an earlier machine wrote them."""
+    def __init__(self, path: Path, begin: int = 0, *, scale: float = 1.0) -> None:
+        """*begin* is how many bytes of the file are left out: an earlier machine wrote them.
+
+        *scale* is that of the accelerator: an emulated guest takes longer to come up all the same.
+        """
         self.path = path
+        self._scale = scale
         self._lock = threading.Lock()
         self._begin = self._offset = begin
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._unfinished = ""  # the start of a control sequence whose end has not come yet
-        self._recent = ""
+        self._recent = ""  # from the begin of a line on
         self._death: tuple[Death, str] | None = None
         self._since = 0.0  # when it first showed
         self._seen: set[re.Pattern[str]] = set()  # what rules a sign out
@@ -167,20 +174,28 @@ class ConsoleWatch:
         unfinished = UNFINISHED.search(raw)
         self._unfinished = unfinished[0] if unfinished else ""
         text = clean(raw[: unfinished.start()] if unfinished else raw)
-        self._recent = (self._recent + text)[-KEPT:]
+        self._recent += text
         self._seen |= {each.unless for each in DEATHS if each.unless and each.unless.search(self._recent)}
         self._judge(_find_death(self._recent, self._seen))
+        self._recent = _latest(self._recent)
         return text
 
     def _judge(self, found: tuple[Death, str] | None) -> None:
         """The sign that counts from now on: what is certain beats what takes patience, else the first one stays."""
         before = self._death[0] if self._death else None
-        if before is None or before.unless in self._seen or (found and found[0].patience < before.patience):
+        if before is None or self._off(before) or (found and found[0].patience < before.patience):
             if found and before is not found[0]:
                 self._since = time.monotonic()
             self._death = found
         elif found and found[0] is before:  # its line may have grown
             self._death = found
+
+    def _off(self, death: Death) -> bool:
+        """Whether what came meanwhile rules *death* out, or takes its signs back."""
+        if death.unless in self._seen:
+            return True
+        after = _after(self._recent, death.until)
+        return after > 0 and not death.pattern.search(self._recent, after)
 
     def whole(self) -> str:
         """All that was written from the begin on, as it is. Raises OSError."""
@@ -209,7 +224,7 @@ class ConsoleWatch:
         """
         if self._death is None or (self._death[0].patience and not waiting):
             return None
-        return self._death if time.monotonic() - self._since >= self._death[0].patience else None
+        return self._death if time.monotonic() - self._since >= self._death[0].patience * self._scale else None
 
     @property
     def silent_for(self) -> float:
@@ -229,12 +244,29 @@ class ConsoleWatch:
 
 def _find_death(text: str, seen: Collection[re.Pattern[str]]) -> tuple[Death, str] | None:
     for death in DEATHS:
-        match = None if death.unless in seen else death.pattern.search(text)
+        match = None if death.unless in seen else death.pattern.search(text, _after(text, death.until))
         if match:
             start = text.rfind("\n", 0, match.start()) + 1
             end = text.find("\n", match.end())
             return death, text[start : end if end >= 0 else None].strip()
     return None
+
+
+def _after(text: str, until: re.Pattern[str] | None) -> int:
+    """Where the last words of *until* end in *text*; 0 when there are none."""
+    return max((match.end() for match in until.finditer(text)), default=0) if until else 0
+
+
+def _latest(text: str) -> str:
+    """The end of *text*, from the begin of a line on, as *text* is: the middle of a line has another meaning."""
+    start = len(text) - KEPT
+    if start <= 0:
+        return text
+    next_line = text.find("\n", start - 1) + 1
+    if 0 < next_line <= len(text) - TAIL:
+        return text[next_line:]
+    long_line = text.rfind("\n", 0, start) + 1
+    return text[long_line : long_line + LINE_HEAD] + text[start + LINE_HEAD :]
 
 
 def clean(text: str) -> str:

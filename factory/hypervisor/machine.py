@@ -53,7 +53,8 @@ class Machine:
         self._domain: Any = None
         self._process: int | None = None
         # A restored guest that was no good has written here before the cold boot that comes instead of it.
-        self.console = ConsoleWatch(spec.console, spec.console.stat().st_size if spec.console.exists() else 0)
+        begin = spec.console.stat().st_size if spec.console.exists() else 0
+        self.console = ConsoleWatch(spec.console, begin, scale=hypervisor.accelerator.scale)
         self.login: Login | None = None  # how people get in when the machine is kept
         self.refused = False  # nothing broke, but what it showed is why the build fails
 
