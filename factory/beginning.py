@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from factory.guest import Guest
     from factory.site import Site
 
+RESUMED = ("resumed.qcow2", "resumed.memory", "blank.iso")  # what a guest goes on from, in the work folder
+
 
 @dataclass
 class Begun:
@@ -50,6 +52,8 @@ def begun(site: Site, layering: Layering) -> Iterator[Begun]:
                 found = _resumed(site, layering, layering.start.layer, running)
             except (FactoryError, OSError) as error:
                 running.close()
+                for name in RESUMED:  # a cold boot needs the room that a part of them takes
+                    (site.workspace.work / name).unlink(missing_ok=True)
                 layering.give_up(error)
         if found is None:
             found = _booted(site, running)
@@ -64,7 +68,7 @@ def _resumed(site: Site, layering: Layering, layer: Layer, running: contextlib.E
     identity = old.renewed(seed.new_keypair("build"), seed.new_keypair("build-host"))
     _hide(identity, console)
     with console.stage("boot") as stage:
-        overlay, memory, blank = work / "resumed.qcow2", work / "resumed.memory", work / "blank.iso"
+        overlay, memory, blank = (work / name for name in RESUMED)
         layer.copy(layering.store, hypervisor.enclosure.path(site.base.path), overlay, memory)
         # The seed has done its work; the guest still needs a disk of that size there.
         with blank.open("wb") as file:

@@ -14,17 +14,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from factory import cache, disk, files, finish, ledger, manifest
+from factory import beginning, cache, disk, files, finish, ledger, manifest
 from factory.build import Options, _set_aside
 from factory.console import Console
-from factory.errors import HostError, MachineError, StepFailed
+from factory.errors import FactoryError, HostError, MachineError, StepFailed
 from factory.findings import Findings
 from factory.hypervisor import kept_machine
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import Disk, MachineSpec
 from factory.hypervisor.machine import Machine
+from factory.layers import Layer
 from factory.workspace import Workspace
-from tests import command_line
+from tests import command_line, test_layers
 from tests.command_line import TOP, program, run
 from tests.test_machine import SCENARIO, told
 
@@ -173,6 +174,38 @@ def test_small_files_on_a_full_disk(small: Path, what: str) -> None:
     assert set(left(small)) - set(before) <= {"build.log", kept_machine.KEY}
     fresh.fail()
     assert ledger.entries(small / "state") == []
+
+
+def test_a_layer_that_does_not_fit_leaves_its_room_to_the_cold_boot(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cache.Cache()
+
+    def kept(kind: str, size: int) -> cache.Entry:
+        (tmp_path / kind).write_bytes(os.urandom(size))
+        return store.put(kind, "k" * 64, tmp_path / kind, {})
+
+    layer = Layer(kept("layer", MIB), kept("memory", 3 * MIB), test_layers.identity(), "m" * 36, 4096, 0.0, {})
+    given_up: list[FactoryError] = []
+    layering = SimpleNamespace(
+        start=SimpleNamespace(layer=layer), store=store, give_up=given_up.append, begun=lambda: None
+    )
+    site = SimpleNamespace(
+        base=SimpleNamespace(path=tmp_path / "base"),
+        console=Console.quiet(),
+        workspace=SimpleNamespace(work=small),
+        hypervisor=SimpleNamespace(enclosure=SimpleNamespace(path=Path)),
+    )
+    cold: list[list[str]] = []
+
+    def boots_cold(*_: object) -> SimpleNamespace:
+        cold.append(left(small))
+        return SimpleNamespace(guest=SimpleNamespace(close=lambda: None))
+
+    monkeypatch.setattr(beginning, "_booted", boots_cold)
+    with beginning.begun(site, layering):  # type: ignore[arg-type]
+        pass
+    assert cold == [[]] and [error.code for error in given_up] == ["host.cache"]
 
 
 @AS_ROOT

@@ -24,10 +24,15 @@ __all__ = ["store"]
 
 
 def layering_of(
-    root: Path, policy: Policy | None = None, *, saves: bool = False, meanwhile: Callable[[], object] = lambda: None
+    root: Path,
+    policy: Policy | None = None,
+    *,
+    saves: bool = False,
+    meanwhile: Callable[[], object] = lambda: None,
+    more: str = MORE,
 ) -> Layering:
     """The layers of a build, by default of machines that cannot be saved; *meanwhile* runs between plan and start."""
-    plan = make_plan(str(write(root, HEAD + MORE, FILES)))
+    plan = make_plan(str(write(root, HEAD + more, FILES)))
     meanwhile()
     site = SimpleNamespace(
         plan=plan,
@@ -144,3 +149,30 @@ def test_a_file_that_changes_before_its_step_does_not_pass_for_what_was_planned(
     script = tmp_path / "recipes/web/run.sh"
     with pytest.raises(BuildError, match=r"a file of the recipe web changed while it was built\."):
         layering_of(tmp_path, meanwhile=lambda: script.write_text("saved while the base was made"))
+
+
+class Checkpoints:
+    """A machine whose saving ends like one on a full disk: with an error, and the half of a file."""
+
+    spec = SimpleNamespace(uuid="u" * 36)
+
+    def __init__(self) -> None:
+        self.begun: list[Path] = []
+
+    def checkpoint(self, memory: Path, overlay: Path) -> Path:
+        memory.write_bytes(b"the half of it")
+        self.begun.append(memory)
+        raise MachineError("libvirt cannot save the virtual machine", cause="No space left on device")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("more", "tries"), [(MORE, 1), ("machine: {memory: 1TiB}\n" + MORE, 0)])
+def test_a_memory_that_finds_no_room_takes_none(store: cache.Cache, tmp_path: Path, more: str, tries: int) -> None:
+    machine = Checkpoints()
+    with layering_of(tmp_path, saves=True, more=more) as layering:
+        layering.begun()
+        for index in (0, 1):
+            layering.came_to(index, cast(Any, machine), identity(), 0, 0.0)
+        assert len(machine.begun) == tries, "where memory and more is not free, nothing is written"
+        assert not list(tmp_path.glob("*.memory")), "it would fill the disk until the build ends"
+    assert store.entries() == []

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from factory import cache, disk, layers, seed
-from factory.errors import BuildError, FactoryError
+from factory.errors import BuildError, FactoryError, HostError
 from factory.layers import Identity, Policy, choose
 from factory.layers.keys import LayerKey, layer_keys
 from tests.command_line import own_places
@@ -259,6 +259,19 @@ def test_a_disk_is_kept_as_its_difference_to_the_base(store: cache.Cache, tmp_pa
     with pytest.raises(FactoryError):
         found.copy(store, moved, tmp_path / "again", tmp_path / "again-m")
     assert layers.find(store, "k" * 64) is None
+
+
+def test_a_memory_that_the_cache_has_no_room_for_is_removed(
+    store: cache.Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, memory = tmp_path / "disk-1.qcow2", tmp_path / "layer-1.memory"
+    frozen.write_bytes(b"the guest goes on from it")
+    memory.write_bytes(b"m")
+    monkeypatch.setattr(layers, "ROOM", 1 << 60)
+    with pytest.raises(HostError) as caught:
+        layers.keep(store, "k" * 64, frozen, memory, tmp_path / "base", {}, tmp_path)
+    assert caught.value.code == "host.disk-space"
+    assert frozen.exists() and not memory.exists()
 
 
 @pytest.mark.real

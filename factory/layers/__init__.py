@@ -119,12 +119,13 @@ def keep(
 ) -> tuple[cache.Entry, cache.Entry]:
     """Take a layer into *store*: the disk *frozen*, flattened to its difference from *base*, and *memory*.
 
-    Raises FactoryError; half a layer is then at most a memory without a disk, which is never used.
+    *memory* is removed in any case. Raises FactoryError; half a layer is then at most a memory without a disk, which
+    is never used.
     """
-    disk.require_space(store.root, memory.stat().st_size + frozen.stat().st_size + ROOM, "a layer")
     flat = work / f"{memory.name}.layer"
-    lock = store.folder("locks") / "layers.lock"
     try:
+        disk.require_space(store.root, memory.stat().st_size + frozen.stat().st_size + ROOM, "a layer")
+        lock = store.folder("locks") / "layers.lock"
         disk.flatten(frozen, base, flat)
         # Two builds that keep the same point at once would each take the other's half for an old one.
         with cache.lock(lock, what="the layers of the cache", console=Console.quiet(), timeout=LOCK_SECONDS):

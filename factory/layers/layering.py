@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factory import __version__, cache, layers, own_sources, seed
+from factory import __version__, cache, disk, layers, own_sources, seed
 from factory.errors import BuildError, FactoryError, HostError
 from factory.hypervisor import identity as form_of
 from factory.hypervisor.domain import Disk, MachineSpec
@@ -171,12 +171,13 @@ class Layering:
         )
         memory = self._work / f"layer-{index}.memory"
         try:
+            disk.require_space(self._work, self._recipe.machine.memory, "a layer")
             frozen = machine.checkpoint(memory, self._work / f"disk-{index}.qcow2")
         except FactoryError as error:
+            memory.unlink(missing_ok=True)  # the half of it would fill the disk until the build ends
             self._active = False
-            self._console.say(
-                f"No layers are kept: {self._console.safe(error.message)}: {self._console.safe(error.cause)}"
-            )
+            why = ": ".join(self._console.safe(words) for words in (error.message, error.cause) if words)
+            self._console.say(f"No layers are kept: {why}")
             return
         writing = self._writer.submit(layers.keep, self.store, key.key, frozen, memory, self._base, facts, self._work)
         self._written.append((key.name, writing))
