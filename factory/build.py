@@ -19,7 +19,7 @@ from factory import bases, boot_test, cache, disk, layers, manifest, mirror, pre
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import BuildError, FactoryError, HostError, ImageRefused, UsageError
-from factory.files import touching
+from factory.files import disk_of, touching
 from factory.findings import Summary, failed
 from factory.finish import finish
 from factory.hypervisor import accelerator, kept_machine
@@ -83,7 +83,7 @@ class Built:
 def build(plan: Plan, options: Options, console: Console) -> Built:
     """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
     policy(plan, options)  # a step that is not there is told before any work
-    with _publication(plan, options, console) as publication:
+    with disk_of(f"Building {plan.recipe.name}"), _publication(plan, options, console) as publication:
         built = None if options.always else _nothing_to_do(plan, options, console)
         built = built or _build(plan, options, publication, console)
         try:
@@ -104,7 +104,11 @@ def _build(plan: Plan, options: Options, publication: BuildPublication, console:
     workspace = Workspace.create(plan.recipe.name, plan.key, output=options.output, state=settings.state_dir())
     try:
         try:
-            with console.log_to(workspace.partial / "build.log"), console.stage(plan.recipe.name) as whole:
+            with (
+                disk_of(f"Building {plan.recipe.name}"),
+                console.log_to(workspace.partial / "build.log"),
+                console.stage(plan.recipe.name) as whole,
+            ):
                 result = _run(plan, options, chosen, workspace, publication, console)
                 whole.note(f"{result.size / 1e6:.0f} MB")
             return _commit(workspace, result, options, console)

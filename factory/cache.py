@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -132,7 +133,10 @@ class Cache:
         return newest_first(found)
 
     def remove(self, entry: Entry, *, used: float | None = None) -> bool:
-        """Remove *entry*, unless some process holds it, or has used it after *used*; says whether it is gone."""
+        """Remove *entry*, unless some process holds it, or has used it after *used*; says whether it is gone.
+
+        Raises OSError.
+        """
         try:
             folder = _locked(entry, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
@@ -142,9 +146,11 @@ class Cache:
         try:
             if used is not None and entry.used > used:
                 return False
-            gone = Path(tempfile.mkdtemp(prefix=f".gone-{mark()}-", dir=self.root / entry.kind))
+            gone = (
+                self.root / entry.kind / f".gone-{mark()}-{secrets.token_hex(4)}"
+            )  # no new folder: the disk may be full
             with suppress(FileNotFoundError):  # somebody removed it by hand
-                entry.folder.rename(gone / "entry")  # in one step: nobody sees half an entry
+                entry.folder.rename(gone)  # in one step: nobody sees half an entry
             shutil.rmtree(gone, ignore_errors=True)
             with suppress(OSError):
                 entry.folder.parent.rmdir()  # the key's folder, when this was its last entry
@@ -170,10 +176,12 @@ class Cache:
             if total <= limit:
                 break
             rests = entry.kind not in RESTLESS and abs(time.time() - used) < REST_SECONDS
-            if entry.folder in kept or rests or not self.remove(entry, used=used):
+            if entry.folder in kept or rests:
                 continue
-            total -= entry.size
-            removed.append(entry)
+            with suppress(OSError):  # of a failing disk; others may still go
+                if self.remove(entry, used=used):
+                    total -= entry.size
+                    removed.append(entry)
         return removed
 
     def sweep(self, *, dry_run: bool = False) -> list[Path]:

@@ -41,6 +41,8 @@ _CODES: dict[int, tuple[str, str]] = {
     errno.EIO: ("host.input-output", "The disk or its file system has a fault: see the kernel's messages (dmesg)"),
 }
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # these come from a disk, never from a defect of ours
+
 
 @contextlib.contextmanager
 def touching(path: Path, what: str) -> Iterator[None]:
@@ -54,6 +56,18 @@ def touching(path: Path, what: str) -> Iterator[None]:
         where = os.fsdecode(where) if isinstance(where, str | bytes | os.PathLike) else str(path)
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise HostError(f"{what} failed at {where}", cause=reason, hint=hint, code=code) from error
+
+
+@contextlib.contextmanager
+def disk_of(work: str) -> Iterator[None]:
+    """Turn what only a disk can say inside into a HostError, wherever it was said: *work* is what it ended."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        with touching(Path("standard output or another file"), work):
+            raise
 
 
 def make_folder(path: Path, mode: int) -> None:

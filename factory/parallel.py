@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -129,7 +130,13 @@ class Running:
         with self._lock:
             if self._stopping:
                 raise Stopped
-            process.start()
+            resource_tracker.ensure_running()  # else the start does it, and lets the signals through again
+            # The new process has them held back until it can take them; a Ctrl-C comes to all of the terminal.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self._processes.add(process)
 
     def ended(self, process: multiprocessing.process.BaseProcess) -> None:
@@ -223,26 +230,31 @@ class _Wire(io.TextIOBase):
 
 
 def _child(plan: Plan, options: Options, connection: Connection, parent: int) -> None:
-    """One build, in its own process."""
-
-    interrupts.install(quiet=True)  # Ctrl-C comes from the terminal and then, as SIGTERM, from our parent
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it has ended before we could ask
-        return
-    from factory.build import build
-    from factory.console import Console
-
-    console = Console.create("json", cast(TextIO, _Wire(connection)))
+    """One build, in its own process, which begins with the signals held back."""
     try:
-        connection.send((build(plan, options, console), None))
-    except FactoryError as error:
-        connection.send((None, error))
-    except ImportError as error:
-        connection.send((None, libraries.lacking(error)))
+        interrupts.install(quiet=True)  # Ctrl-C comes from the terminal and then, as SIGTERM, from our parent
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() == parent:  # else it has ended before we could ask
+            connection.send(_ended(plan, options, connection))
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(interrupts.STATUS) from None
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)  # all is told: the rest is our own end
         connection.close()
+
+
+def _ended(plan: Plan, options: Options, connection: Connection) -> tuple[Built | None, FactoryError | None]:
+    """Build; what was built, or why it was not."""
+    try:
+        from factory.build import build
+        from factory.console import Console
+
+        return build(plan, options, Console.create("json", cast(TextIO, _Wire(connection)))), None
+    except FactoryError as error:
+        return None, error
+    except ImportError as error:
+        return None, libraries.lacking(error)
 
 
 class _View:

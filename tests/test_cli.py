@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable
@@ -377,6 +379,27 @@ def test_what_failed_is_built_again_although_an_earlier_image_is_good(
     ]
     assert len({each.again for each in asked}) == 1
     assert all("Again: factory build" in each and "--again" not in each for each in told)
+
+
+def test_a_disk_that_fills_ends_one_build_and_no_other(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The stages of a build are replaced by a system that refuses something at a place that nobody thought of."""
+
+    def run(plan: Plan, *_: object) -> Built:
+        if plan.recipe.name == "nginx":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/place")
+        raise StepFailed("step 1 failed")
+
+    monkeypatch.setattr(build, "_run", run)
+    monkeypatch.setattr(build, "reap_before_a_build", lambda: None)
+    monkeypatch.setattr("factory.preflight.check", lambda *_: None)
+    done = factory("build", "nginx", "minimal", "--jobs", "1", "--json", "--accel", "tcg", "--output", tmp_path)
+    errors = [built["error"] for built in json.loads(done.stdout)["builds"]]
+    assert [(each["status"], each["code"]) for each in errors] == [(3, "host.disk-full"), (4, "step.failed")]
+    (failed,) = (tmp_path / "nginx").iterdir()
+    assert "/full/place" in errors[0]["message"] and str(failed) in errors[0]["hint"] and done.returncode == 3
+    assert (failed / "build.log").stat().st_size
 
 
 @pytest.mark.usefixtures("quick_builds")

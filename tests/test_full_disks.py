@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from factory import beginning, cache, disk, files, finish, ledger, manifest
+from factory import beginning, cache, disk, files, finish, layers, ledger, manifest
 from factory.build import Options, _set_aside
 from factory.console import Console
 from factory.errors import FactoryError, HostError, MachineError, StepFailed
@@ -271,6 +271,38 @@ def test_a_failure_is_told_although_its_machine_cannot_be_kept_on_a_full_disk(sm
     failed = small / "out" / "web" / f"{fresh.build_id}.failed"
     assert str(error) == f"the step failed. Look at it. Everything is in {failed}."
     assert failed.is_dir() and ledger.entries(small / "state") == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("way", ["forget", "drop", "trim"])
+def test_the_cache_makes_room_where_no_folder_can_be_made(tmp_path: Path, way: str) -> None:
+    (tmp_path / "image").write_bytes(b"x")
+    with mounted(tmp_path / "few", "size=2m,mode=700,nr_inodes=30") as place:
+        store = cache.Cache(place)
+        entry = store.put("layer", "k", tmp_path / "image", {})
+        with pytest.raises(OSError, match="No space"):
+            for number in range(30):
+                (place / "locks" / str(number)).mkdir(parents=True)
+        match way:
+            case "forget":
+                layers.forget(store, ["k"])
+            case "drop":
+                layers.drop(store, SimpleNamespace(disk=entry, memory=entry))  # type: ignore[arg-type]
+            case "trim":
+                assert store.trim(0) == [entry]
+        assert store.entries() == [] and left(place) == []
+        assert list((place / "layer").iterdir()) == []
+
+
+@AS_ROOT
+def test_a_cache_that_cannot_be_changed_ends_no_build_that_does_without_it(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"x")
+    with mounted(tmp_path / "cache", "size=2m,mode=700") as place:
+        store = cache.Cache(place)
+        entry = store.put("layer", "k", tmp_path / "image", {})
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        layers.forget(store, ["k"])
+        assert store.trim(0) == [] and entry.path.exists()
 
 
 @AS_ROOT

@@ -12,11 +12,10 @@ import io
 import os
 import select
 import sys
-from pathlib import Path
 
 from factory import interrupts, libraries
 from factory.errors import FactoryError, HostError, UsageError
-from factory.files import touching
+from factory.files import DISK, disk_of
 from factory.quoting import quote
 
 try:
@@ -103,13 +102,13 @@ def _usage(error: Exception) -> int:
                 code="usage.command-line",
             )
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+    if isinstance(error, OSError) and error.errno in DISK:
         try:
             sys.stdout.flush()
         except OSError:
             _drop_output()
         try:
-            with touching(Path("standard output or another file"), "Writing"):
+            with disk_of("Writing"):
                 raise error
         except HostError as told:
             return _show(told)

@@ -133,7 +133,8 @@ def keep(
             entry = store.put("layer", key, flat, {**facts, "memory": saved.sha256})
             for old in store.entries("layer") + store.entries("memory"):
                 if old.key == key and old.folder not in (entry.folder, saved.folder):
-                    store.remove(old)
+                    with suppress(OSError):
+                        store.remove(old)
     finally:
         flat.unlink(missing_ok=True)
         memory.unlink(missing_ok=True)
@@ -141,16 +142,18 @@ def keep(
 
 
 def drop(store: cache.Cache, layer: Layer) -> None:
-    """Remove a layer that turned out to be of no use."""
+    """Remove a layer that turned out to be of no use, if the disk lets us."""
     for entry in (layer.disk, layer.memory):
-        store.remove(entry)
+        with suppress(OSError):
+            store.remove(entry)
 
 
 def forget(store: cache.Cache, keys: Sequence[str]) -> None:
-    """Remove the layers of *keys*, as far as they are there."""
+    """Remove the layers of *keys*, as far as they are there and the disk lets us."""
     for entry in store.entries("layer") + store.entries("memory"):
         if entry.key in keys:
-            store.remove(entry)
+            with suppress(OSError):
+                store.remove(entry)
 
 
 def facts_of(
