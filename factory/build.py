@@ -96,7 +96,8 @@ def build(plan: Plan, options: Options, console: Console) -> Built:
 
 def _build(plan: Plan, options: Options, publication: BuildPublication, console: Console) -> Built:
     reap_before_a_build()
-    preflight.check(plan, options.output, options.boot_test)
+    old_base = options.offline or options.accept_stale
+    preflight.check(plan, options.output, options.boot_test, old_base=old_base)
     chosen = accelerator.choose(options.accelerator)
     _announce(plan, chosen, console)
     for secret in (*plan.recipe.secrets, *mirror.proxy_secrets()):

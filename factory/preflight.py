@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from factory import disk, run, settings
+from factory.base_definition import age
 from factory.errors import HostError, UsageError
 from factory.files import touching
 from factory.processes import mark
 
 if TYPE_CHECKING:
+    from factory.bases import Base
     from factory.plan import Plan
     from factory.recipe import Recipe
 
@@ -29,29 +32,48 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 OF_A_SCRATCH_BASE = {"mmdebstrap": "mmdebstrap", "sgdisk": "gdisk", "mke2fs": "e2fsprogs"}
 
 
-def check(plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"] = "full") -> None:
+def check(
+    plan: Plan, output: Path, boot_tests: Literal["full", "quick", "none"] = "full", *, old_base: bool = False
+) -> None:
     """Raise HostError when a build of *plan* into *output* cannot end well on this host; takes well under a second.
 
-    A base that is at hand and larger than the recipe's disk is a UsageError.
+    With *old_base* the one at hand is taken however old it is. One that is larger than the recipe's disk is a
+    UsageError.
     """
     from factory import bases
 
     have = bases.cached(plan.base)
-    if have and (plan.base.pin or bases.fresh(plan.base, have.entry)):
-        require_disk(plan.recipe, have.name, int(have.facts.get("virtual_size") or 0))
+    used = have if have and (old_base or plan.base.pin or bases.fresh(plan.base, have.entry)) else None
+    if used:
+        require_disk(plan.recipe, used.name, int(used.facts.get("virtual_size") or 0))
+    # A published image that has grown old may still be the newest: then nothing is fetched.
+    makes = used is None and (have is None or plan.base.kind == "scratch")
     programs = PROGRAMS | OFFLINE_CLEANING
-    if have is None and plan.base.kind == "scratch":
+    if makes and plan.base.kind == "scratch":
         programs |= OF_A_SCRATCH_BASE
-    _require_programs(programs)
+    with _or_as_it_is(have if makes else None):
+        _require_programs(programs)
     if boot_tests != "none":
         _require_firmware(have.facts.get("boot") if have else plan.base.boot, boot_tests)
     needs = {settings.state_dir(): work_space(plan), output.absolute() / plan.recipe.name: OUTPUT_SPACE}
-    if have is None:
+    if makes:
         needs[settings.cache_dir()] = BASE_SPACE
     for place in needs:
         _require_writable(place)
     _require_links(output.absolute() / plan.recipe.name)
-    _require_space(needs, f"the build of {plan.recipe.name}")
+    with _or_as_it_is(have if makes else None):
+        _require_space(needs, f"the build of {plan.recipe.name}")
+
+
+@contextlib.contextmanager
+def _or_as_it_is(old: Base | None) -> Iterator[None]:
+    """What this host lacks may be for making the base anew: the *old* one needs none of it."""
+    try:
+        yield
+    except HostError as error:
+        if old:
+            error.hint += f". --accept-stale takes the base made {age(old.entry.age)} ago as it is"
+        raise
 
 
 def require_disk(recipe: Recipe, base: str, size: int) -> None:

@@ -393,7 +393,7 @@ def test_a_disk_that_fills_ends_one_build_and_no_other(
 
     monkeypatch.setattr(build, "_run", run)
     monkeypatch.setattr(build, "reap_before_a_build", lambda: None)
-    monkeypatch.setattr("factory.preflight.check", lambda *_: None)
+    monkeypatch.setattr("factory.preflight.check", lambda *_, **__: None)
     done = factory("build", "nginx", "minimal", "--jobs", "1", "--json", "--accel", "tcg", "--output", tmp_path)
     errors = [built["error"] for built in json.loads(done.stdout)["builds"]]
     assert [(each["status"], each["code"]) for each in errors] == [(3, "host.disk-full"), (4, "step.failed")]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from factory import bases, disk, preflight
+from factory import bases, disk, preflight, run
+from factory.cache import Cache
 from factory.console import Console
 from factory.errors import HostError, UsageError
 from factory.plan import make_plan
@@ -52,3 +57,40 @@ def test_an_output_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.Mo
     finally:
         subprocess.run(["umount", "--lazy", out], check=True)
     assert caught.value.code == "host.no-links" and str(out) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("days", "pinned", "old_base", "makes"),
+    [
+        (None, False, False, True),
+        (1, False, False, False),
+        (8, False, False, True),
+        (8, True, False, False),
+        (8, False, True, False),
+    ],
+)
+def test_what_the_making_of_a_base_takes_is_there_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float | None, pinned: bool, old_base: bool, makes: bool
+) -> None:
+    """A base that has grown too old is made anew."""
+    own_places(tmp_path, monkeypatch)
+    monkeypatch.setenv("FACTORY_CACHE", str(tmp_path / "cache"))
+    plan = make_plan(str(write(tmp_path, HEAD)))
+    if days:
+        (tmp_path / "image").write_bytes(b"QFI")
+        entry = Cache().put("base", plan.base.key, tmp_path / "image", {"virtual_size": GIB, "boot": ["bios"]})
+        record = entry.path.with_name("entry.json")
+        then = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"created": then}))
+        if pinned:
+            plan = replace(plan, base=replace(plan.base, pin=entry.sha256))
+    asked: list[Path] = []
+    monkeypatch.setattr(preflight, "_require_space", lambda needs, _: asked.extend(needs))
+    preflight.check(plan, tmp_path / "out", "none", old_base=old_base)
+    assert (tmp_path / "cache" in asked) is makes
+    find = run.find
+    monkeypatch.setattr(run, "find", lambda name, **words: find("not-here" if name == "sgdisk" else name, **words))
+    with pytest.raises(HostError, match="lacks what a build needs: sgdisk") if makes else nullcontext() as caught:
+        preflight.check(plan, tmp_path / "out", "none", old_base=old_base)
+    hint = caught.value.hint if caught else ""
+    assert ("--accept-stale takes the base made 8 days ago" in hint) is (makes and days == 8)
