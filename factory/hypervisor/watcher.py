@@ -36,20 +36,20 @@ class Watcher:
             env={},  # it may live for an hour beside a kept machine: it has no use for credentials
             start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
         )
-        self._keeps = False
+        self._kept: set[str] = set()  # uuids
 
     def keep(self, uuid: str, seconds: float) -> None:
         """Leave the machine *uuid* alone for *seconds*, also after our own end; with 0 no longer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{uuid} {seconds:.0f}\n".encode())
         self._process.stdin.flush()
-        self._keeps = seconds > 0
+        (self._kept.add if seconds > 0 else self._kept.discard)(uuid)
 
     def close(self) -> None:
         """Let it look once more, and wait for its end, unless a machine is kept."""
         if self._process.stdin:
             self._process.stdin.close()
-        if not self._keeps:
+        if not self._kept:
             self._process.wait(timeout=30)
         self._process.returncode = self._process.returncode or 0  # it may outlive us, which is no fault
 
