@@ -32,7 +32,8 @@ RESUMED = ("resumed.qcow2", "resumed.memory", "blank.iso")  # what a guest goes 
 class Begun:
     """A guest that answers: its machine, what it is known by, and what is known of it.
 
-    *seed_size* is that of its seed disk, in bytes; *lists_at* when its package lists were fetched (0: never).
+    *seed_size* is that of its seed disk, in bytes; *lists_at* when its package lists were fetched (0: never), and
+    *sources* the digest of where from.
     """
 
     machine: Machine
@@ -40,6 +41,7 @@ class Begun:
     identity: Identity
     seed_size: int
     lists_at: float = 0.0
+    sources: str = ""
 
 
 @contextlib.contextmanager
@@ -87,7 +89,7 @@ def _resumed(site: Site, layering: Layering, layer: Layer, running: contextlib.E
         stage.cached(f"warm, ready after {machine.uptime:.1f} s; {layering.start.uses[layering.start.index].why}")
     with console.stage("cloud-init") as stage:
         stage.cached("it had ended when the guest was saved")
-    return Begun(machine, guest, identity, layer.seed_size, layer.lists_at)
+    return Begun(machine, guest, identity, layer.seed_size, layer.lists_at, layer.sources)
 
 
 def _booted(site: Site, running: contextlib.ExitStack) -> Begun:

@@ -68,7 +68,7 @@ def _customise(session: Session, start: Begun, layering: Layering, console: Cons
     recipe, done, clock = session.recipe, layering.start.index, Clock()
 
     def came_to(index: int) -> None:
-        layering.came_to(index, start.machine, start.identity, start.seed_size, session.lists_at)
+        layering.came_to(index, start.machine, start.identity, start.seed_size, session.lists_at, session.sources)
         if clock.leapt():
             set_clock(session.guest)
 
@@ -81,7 +81,8 @@ def _customise(session: Session, start: Begun, layering: Layering, console: Cons
     before = recipe.upgrade != "none" or bool(recipe.repositories)
     if done and (before or any(step.kind == "packages" for step in recipe.provision[: done - before])):
         system_of(session)  # as it was in the build that kept the layer: steps see its environment
-        session.lists_at = start.lists_at
+        # The lists of another mirror, which FACTORY_MIRROR may have named since, name nothing of this one.
+        session.lists_at = start.lists_at if start.sources == session.sources else 0.0
     if before and not done:
         with console.stage(layering.keys[1].name) as stage:
             system = system_of(session)

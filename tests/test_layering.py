@@ -48,7 +48,7 @@ def layering_of(
 
 def came_to(layering: Layering, *indexes: int) -> None:
     for index in indexes:
-        layering.came_to(index, cast(Any, None), identity(), 0, 0.0)
+        layering.came_to(index, cast(Any, None), identity(), 0, 0.0, "")
 
 
 @pytest.mark.real
@@ -172,7 +172,7 @@ def test_a_memory_that_finds_no_room_takes_none(store: cache.Cache, tmp_path: Pa
     with layering_of(tmp_path, saves=True, more=more) as layering:
         layering.begun()
         for index in (0, 1):
-            layering.came_to(index, cast(Any, machine), identity(), 0, 0.0)
+            layering.came_to(index, cast(Any, machine), identity(), 0, 0.0, "")
         assert len(machine.begun) == tries, "where memory and more is not free, nothing is written"
         assert not list(tmp_path.glob("*.memory")), "it would fill the disk until the build ends"
     assert store.entries() == []

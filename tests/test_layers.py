@@ -50,7 +50,9 @@ def put(
     content.write_bytes(b"disk of " + key.encode())
     saved = store.put("memory", key, memory, {})
     reached = {each.key: time.time() if at is None else at for each in way}
-    facts = layers.facts_of(who or identity(), machine="m" * 36, seed_size=67584, lists_at=5.0, reached=reached)
+    facts = layers.facts_of(
+        who or identity(), machine="m" * 36, seed_size=67584, lists_at=5.0, sources="s", reached=reached
+    )
     store.put("layer", key, content, {**facts, "memory": saved.sha256})
 
 
@@ -85,7 +87,8 @@ def test_a_build_starts_at_the_latest_layer_and_says_why(store: cache.Cache, tmp
     history = history_of(store, before)
     keys = keys_of(tmp_path, MORE.replace("enable", "disable"))
     start = choose(store, keys, Policy(), history)
-    assert start.index == 5 and start.layer and start.layer.lists_at == 5.0
+    assert start.index == 5 and start.layer
+    assert (start.layer.lists_at, start.layer.sources) == (5.0, "s")
     assert [use.cache for use in start.uses] == ["hit"] * 6 + ["miss"]
     whys = [use.why for use in start.uses]
     assert whys[2].startswith("kept") and whys[3].startswith("within the layer kept")
@@ -241,7 +244,7 @@ def test_a_disk_is_kept_as_its_difference_to_the_base(store: cache.Cache, tmp_pa
     disk.convert(second, "qcow2", wanted, "raw")
     memory = tmp_path / "layer-1.memory"
     memory.write_bytes(b"m")
-    facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, reached={})
+    facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, sources="", reached={})
     for _ in range(2):
         memory.write_bytes(b"m")
         layers.keep(store, "k" * 64, second, memory, base, facts, tmp_path)
@@ -299,7 +302,7 @@ def test_two_builds_that_keep_the_same_point_at_once(
         work.mkdir()
         disk.create_overlay(base, "qcow2", work / "disk", 1 << 20, cluster_size=4096)
         (work / "memory").write_text(f"of {name}")
-        facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, reached={})
+        facts = layers.facts_of(identity(), machine="m" * 36, seed_size=1, lists_at=0.0, sources="", reached={})
         layers.keep(cache.Cache(), "k" * 64, work / "disk", work / "memory", base, facts, work)
 
     with ThreadPoolExecutor(2) as builds:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trustme
 
 from factory import mirror
 from factory.console import Console
+from factory.customise import _customise
 from factory.errors import StepFailed
 from factory.packaging import apt
 from factory.provision import run_steps
@@ -210,6 +213,48 @@ def test_a_version_that_the_mirror_lacks_is_passed_over(
     assert guest.path("/opt/hello/version").read_text() == "1.0\n"
     assert "Pin: version *2.0~rc1\n" in pins
     assert not [path for path in guest.path("/etc/apt").rglob("*") if path.is_file() and b"2.0" in path.read_bytes()]
+
+
+class Points:
+    """The points of a build of two steps, and what a layer of each would know of the guest's package lists."""
+
+    def __init__(self, done: int) -> None:
+        uses = tuple(SimpleNamespace(name=name, why="") for name in ("boot", "1/2 packages", "2/2 packages"))
+        self.start = SimpleNamespace(index=done, uses=uses)
+        self.lists: dict[int, tuple[float, str]] = {}
+
+    def came_to(self, index: int, _machine: object, _identity: object, _size: int, *lists: Any) -> None:
+        self.lists[index] = lists
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_mirror_that_was_changed_since_the_layer_is_asked_for_its_lists(
+    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
+    text = "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nupgrade: none\nprovision:\n  - packages: [hello]\n"
+
+    def goes_on(ours: Archive, **known: Any) -> Points:
+        """A build of one step; of a second one, with what is *known* of the layer of the first."""
+        (tmp_path / "case.yaml").write_text(text + ("  - packages: [other]\n" if known else ""))
+        recipe = load_recipe(str(tmp_path / "case.yaml"))
+        monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
+        points = Points(1 if known else -1)
+        begun = SimpleNamespace(machine=None, identity=None, seed_size=1, **known)
+        with session_of(guest, recipe, "scratch") as session:
+            _customise(session, cast(Any, begun), cast(Any, points), Console.quiet())
+        return points
+
+    with archive(tmp_path / "one") as one, archive(tmp_path / "two") as two:
+        for number, ours in enumerate((one, two)):
+            guest.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
+            ours.publish("bookworm", Package("hello", "1.0"), Package("other", "1.0"))
+            for suite in ("bookworm-updates", "bookworm-security"):
+                ours.publish(suite)
+        at, sources = goes_on(one).lists[1]
+        again = goes_on(two if moved else one, lists_at=at, sources=sources)
+    assert guest.path("/opt/other/version").read_text() == "1.0\n"
+    assert (again.lists[2] != (at, sources)) == moved, "lists that are young and of this mirror are not fetched again"
 
 
 def test_what_only_the_build_needs(

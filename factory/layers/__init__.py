@@ -56,8 +56,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer in the cache. *lists_at* is when the guest's package lists were fetched (seconds since 1970; 0: never);
-    *reached* says when a build came to each point of its way, by key; for how long that counts, the recipe says."""
+    """A layer in the cache. *lists_at* is when the guest's package lists were fetched (seconds since 1970; 0: never),
+    and *sources* the digest of where from; *reached* says when a build came to each point of its way, by key; for how
+    long that counts, the recipe says."""
 
     disk: cache.Entry
     memory: cache.Entry
@@ -66,6 +67,7 @@ class Layer:
     seed_size: int
     lists_at: float
     reached: Mapping[str, float]
+    sources: str = ""
 
     @property
     def size(self) -> int:
@@ -109,7 +111,8 @@ def find(store: cache.Cache, key: str) -> Layer | None:
         identity = Identity.parse(facts["identity"])
         machine = str(facts["machine"])
         reached = {str(point): float(moment) for point, moment in facts["reached"].items()}
-        return Layer(entry, memory, identity, machine, int(facts["seed_size"]), float(facts["lists_at"]), reached)
+        lists_at, sources = float(facts["lists_at"]), str(facts["sources"])
+        return Layer(entry, memory, identity, machine, int(facts["seed_size"]), lists_at, reached, sources)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -157,7 +160,7 @@ def forget(store: cache.Cache, keys: Sequence[str]) -> None:
 
 
 def facts_of(
-    identity: Identity, *, machine: str, seed_size: int, lists_at: float, reached: Mapping[str, float]
+    identity: Identity, *, machine: str, seed_size: int, lists_at: float, sources: str, reached: Mapping[str, float]
 ) -> dict[str, Any]:
     """What is written down of a layer."""
     return {
@@ -165,6 +168,7 @@ def facts_of(
         "machine": machine,
         "seed_size": seed_size,
         "lists_at": lists_at,
+        "sources": sources,
         "reached": dict(reached),
     }
 

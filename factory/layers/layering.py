@@ -150,7 +150,9 @@ class Layering:
         self._reached = dict(self.start.layer.reached) if self.start.layer else {}
         self._since = time.monotonic()
 
-    def came_to(self, index: int, machine: Machine, identity: Identity, seed_size: int, lists_at: float) -> None:
+    def came_to(
+        self, index: int, machine: Machine, identity: Identity, seed_size: int, lists_at: float, sources: str
+    ) -> None:
         """The point *index* of the build is reached: keep a layer of it, if that is allowed and worth it.
 
         Raises BuildError when a file that was used for it is not what its key says any more.
@@ -167,7 +169,12 @@ class Layering:
             self._without[key.key] = f"it took {worked:.1f} s, less than to keep it"
             return
         facts = layers.facts_of(
-            identity, machine=machine.spec.uuid, seed_size=seed_size, lists_at=lists_at, reached=self._reached
+            identity,
+            machine=machine.spec.uuid,
+            seed_size=seed_size,
+            lists_at=lists_at,
+            sources=sources,
+            reached=self._reached,
         )
         memory = self._work / f"layer-{index}.memory"
         try:

@@ -6,6 +6,7 @@ APT_CONFIG, so it is gone with the guest's memory and cannot reach the image.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import time
@@ -65,6 +66,7 @@ class System:
                 mirror.source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri))
             )
             self._session.guest.put_bytes(f"{text}\n".encode(), SOURCES, 0o644)
+            self._session.sources = hashlib.sha256(text.encode()).hexdigest()
             lines.append(f'Dir::Etc::SourceList "{SOURCES}";')
         if self._session.base_kind != "scratch" or any(uri.startswith("https:") for uri in sources):
             lines += self._authorities()

@@ -35,6 +35,7 @@ class Session:
     packages: PackageSystem | None = None
     answers: Callable[[], bool] = lambda: True  # whether the guest's SSH still answers a new connection
     lists_at: float = 0.0  # when the guest's package lists were fetched (seconds since 1970); 0: never
+    sources: str = ""  # the digest of the sources that a build has them fetched from; empty: only the guest's own
 
     def run(
         self,
