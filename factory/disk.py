@@ -209,7 +209,7 @@ def raw_copy(source: Path, format: str, destination: Path) -> None:  # noqa: A00
     Raises CommandFailed, and HostError when the disk is full.
     """
     run.find("qemu-img", reason=REASON, package=PACKAGE)
-    argv = [*qemu_img.CHECK_LIMITS, *qemu_img.convert(source, format, destination, "raw", threads=4)]
+    argv = [*qemu_img.CHECK_LIMITS, *qemu_img.convert_alone(source, format, destination)]
     try:
         run.run(argv, reason=REASON, package=PACKAGE, timeout=600)
     except CommandFailed as error:

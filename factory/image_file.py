@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from factory import image_format, partitions, qcow2
+from factory import image_format, partitions, qcow2, vmdk
 from factory.quoting import escape
 
 DISKS = ("qcow2", "raw", "vmdk", "vpc", "vhdx", "vdi")
@@ -177,11 +177,8 @@ def _look(path: Path, size: int, allocated: int, pread: Callable[[int, int], byt
         virtual, subformat = _vdi(pread)
         return replace(found, virtual_size=virtual, subformat=subformat, references=_differencing(subformat))
     if kind == "vmdk":
-        virtual, subformat = _vmdk(pread)
-        alone = subformat in ("monolithicSparse", "streamOptimized")
-        told = f"a VMDK of the type {subformat}" if subformat else "a VMDK that does not tell its type"
-        references = () if alone else (f"{told} keeps its data in other files",)
-        return replace(found, virtual_size=virtual, subformat=subformat, references=references)
+        told = vmdk.read(pread)
+        return replace(found, virtual_size=told.virtual_size, subformat=told.subformat, references=told.references)
     return replace(found, virtual_size=inspected.virtual_size) if kind == "vhdx" else found
 
 
@@ -245,22 +242,6 @@ def _vhd(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple
     if kind == 2 and virtual != size - 512:
         damaged.append(f"it says its disk has {virtual} bytes, and the file has room for {size - 512}")
     return virtual, {2: "fixed", 3: "dynamic", 4: "differencing"}.get(kind, f"type {kind}"), tuple(damaged)
-
-
-def _vmdk(pread: Callable[[int, int], bytes]) -> tuple[int, str]:
-    head = pread(0, 512)
-    virtual, text = 0, head
-    if head[:4] == b"KDMV" and len(head) == 512:
-        sectors, _, place, length = struct.unpack_from("<QQQQ", head, 12)
-        virtual = sectors * 512
-        text = pread(place * 512, min(length * 512, 1 << 20)) if 0 < place < 1 << 20 else b""
-    else:
-        text = pread(0, 1 << 20)
-    for line in text.split(b"\0")[0].decode("ascii", "replace").splitlines():
-        name, _, value = line.partition("=")
-        if name.strip().lower() == "createtype":
-            return virtual, value.strip().strip('"')[:64]
-    return virtual, ""
 
 
 def _vdi(pread: Callable[[int, int], bytes]) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from factory import partitions, vmdk
 from factory.errors import BaseError, FactoryError, ImageRefused, UsageError
 
 DISKS = {"qcow2": "qcow2", "gpt": "raw", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
@@ -74,6 +75,14 @@ def detect(path: Path, *, failure: type[FactoryError] = BaseError, shown: str = 
                 hint="Flatten it where its backing file is: 'qemu-img convert -f FORMAT -O qcow2 IMAGE NEW'",
                 code="image.unsafe",
             ) from None
+    needed = _others(path) if found.NAME == "vmdk" else ()
+    if needed:
+        raise failure(
+            f"{name} is an unsafe vmdk image",
+            cause="; ".join(needed),
+            hint="Flatten it where the other file is: 'qemu-img convert -f vmdk -O qcow2 IMAGE NEW'",
+            code="image.unsafe",
+        )
     if found.NAME == "qcow2" and _encrypted(path):
         raise failure(
             f"{name} is an encrypted qcow2 image", hint="Decrypt it with 'qemu-img convert'", code="image.encrypted"
@@ -124,6 +133,12 @@ def _formats(wrapper: Any) -> list[Any]:
         return list(wrapper.formats or [])
     except Exception:  # noqa: BLE001 - it has no answer before it has seen enough
         return []
+
+
+def _others(path: Path) -> tuple[str, ...]:
+    """How a VMDK needs other files, which the inspector does not see."""
+    with path.open("rb") as file:
+        return vmdk.read(partitions.reader(file.fileno())).references
 
 
 def _encrypted(path: Path) -> bool:

@@ -49,6 +49,13 @@ def convert(
     return [*words, str(source.absolute()), str(destination.absolute())]
 
 
+def convert_alone(source: Path, source_format: str, destination: Path) -> list[str]:
+    """``qemu-img convert`` to a raw file; a backing file or parent that *source* names is not opened."""
+    name = str(source.absolute()).replace(",", ",,")  # a comma would begin the next option
+    opened = f"driver={source_format},file.driver=file,file.filename={name},backing="
+    return ["qemu-img", "convert", "-m", "4", "-W", "--image-opts", opened, "-O", "raw", str(destination.absolute())]
+
+
 def rebase(path: Path, base: Path, *, unsafe: bool = False) -> list[str]:
     """``qemu-img rebase`` of a qcow2 to another backing file, one further down its chain.
 

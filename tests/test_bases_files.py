@@ -155,6 +155,17 @@ def test_images_that_need_other_files(tmp_path: Path, argv: list[str], words: st
 
 
 @real
+def test_a_vmdk_that_needs_another_file(tmp_path: Path) -> None:
+    for argv in (["whole.vmdk", "1M"], ["-F", "vmdk", "-b", "whole.vmdk", "disk.vmdk"]):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", *argv], check=True, cwd=tmp_path)
+    with pytest.raises(UsageError, match="unsafe vmdk") as caught:
+        get(str(tmp_path / "disk.vmdk"))
+    assert "whole.vmdk" in str(caught.value.cause)
+    assert Cache().entries() == []
+    assert get(str(tmp_path / "whole.vmdk")).facts["format"] == "vmdk"
+
+
+@real
 def test_an_encrypted_image(qcow2: Path) -> None:
     with qcow2.open("r+b") as file:  # as qemu-img marks it; making a real one takes seconds of key stretching
         file.seek(32)

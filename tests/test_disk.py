@@ -239,6 +239,30 @@ def test_space_is_asked_for_before_it_is_used(tmp_path: Path) -> None:
     assert caught.value.code == "host.disk-space"
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["vmdk", "qcow2"])
+def test_a_raw_copy_reads_no_other_file(tmp_path: Path, kind: str) -> None:
+    whole, part, copy = tmp_path / "whole, x=1", tmp_path / f"part, {kind}", tmp_path / "copy"
+    (tmp_path / "raw").write_bytes(b"x" * MIB)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", kind, tmp_path / "raw", whole], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, "-F", kind, "-b", whole.name, part], check=True)
+    disk.raw_copy(whole, kind, copy)
+    assert copy.read_bytes() == b"x" * MIB
+    copy.unlink()
+    disk.raw_copy(part, kind, copy)
+    assert copy.read_bytes() == bytes(MIB)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["raw", "vdi", "vpc", "vhdx"])
+def test_a_raw_copy_of_every_format(tmp_path: Path, kind: str) -> None:
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"x" * MIB)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", kind, raw, tmp_path / "disk"], check=True)
+    disk.raw_copy(tmp_path / "disk", kind, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes()[:MIB] == b"x" * MIB
+
+
 def test_sha256_reports_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     stage = Stage()

@@ -99,6 +99,37 @@ def backing(path: Path) -> None:
     call("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", path.with_suffix(".base"), path)
 
 
+def parent(path: Path) -> None:
+    """A VMDK that holds only what differs from another, as VMware's snapshots do."""
+    path.rename(path.with_suffix(".vmdk"))
+    call("qemu-img", "create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", path.with_suffix(".vmdk"), path)
+
+
+def described(old: str, new: str) -> Action:
+    """A VMDK with another descriptor, which begins at its second sector."""
+
+    def action(path: Path) -> None:
+        with path.open("r+b") as file:
+            file.seek(512)
+            text = file.read(10240)
+            assert old.encode() in text
+            changed = text.replace(old.encode(), new.encode(), 1)[: len(text)]
+            file.seek(512)
+            file.write(changed.ljust(len(text), b"\0"))
+
+    return action
+
+
+def beside(path: Path) -> None:
+    """A VMDK that QEMU takes for a descriptor only: the disk lies beside it."""
+    path.rename(path.with_suffix(".flat"))
+    sectors = path.with_suffix(".flat").stat().st_size // 512
+    text = f"""# Disk DescriptorFile\nversion=1\nCID=11111111\nparentCID=ffffffff\nCREATETYPE="monolithicSparse"
+createType="monolithicFlat"\nRW {sectors} FLAT "{path.with_suffix(".flat").name}" 0\nddb.adapterType = "ide"\n"""
+    header = struct.pack("<4sIIQQQQIQQQB", b"KDMV", 1, 3, 0, 128, 1, 20, 512, 21, 26, 128, 0) + b"\n \r\n"
+    path.write_bytes(header.ljust(512, b"\0") + text.encode().ljust(10240, b"\0") + bytes(65536))
+
+
 def data_file(path: Path) -> None:
     raw = path.with_suffix(".data")
     path.rename(raw)
@@ -238,6 +269,7 @@ ANY_CLOUD = write(
 )
 ELSEWHERE = "UUID=11111111-2222-3333-4444-555555555555 /data ext4"
 UNOPENED = ("GEN-G01", "MGC-F01")
+REFUSED_TYPE = ("GEN-G01", "OCI-F02")
 GPT_TABLE = 1024 + 128 * 14  # the entry of partition 15
 
 CASES = [
@@ -276,7 +308,27 @@ CASES = [
     # -- what an image says of itself
     defect("GEN-F02", "debian", converted("raw"), on_image(backing), related=("GEN-G01",)),
     defect("GEN-F02", "debian", converted("raw"), on_image(data_file), related=("GEN-G01", "GEN-F03")),
+    defect("GEN-F02", "debian", converted("vmdk"), on_image(parent), related=("GEN-G01",), target="oci"),
+    defect("GEN-F02", "debian", converted("raw"), on_image(beside), related=REFUSED_TYPE, target="oci"),
+    *(
+        defect("GEN-F02", "debian", converted("vmdk"), on_image(change), related=("GEN-G01",), target="oci")
+        for change in (
+            described("\n# Extent", '\nparentFileNameHint="/etc/hostname"\n# Extent'),
+            described("parentCID=ffffffff", "parentCID=12345678"),
+            described('SPARSE "', 'FLAT "'),
+            put(12, bytes(8)),
+        )
+    ),
     benign("GEN-F02", "debian", alone=True),
+    benign(
+        "GEN-F02",
+        "debian",
+        converted("vmdk", subformat="streamOptimized"),
+        on_image(described("\nRW ", "\nRDONLY ")),
+        on_image(described("parentCID=ffffffff", "parentCID=FFFFFFFF")),
+        target="oci",
+        alone=True,
+    ),
     defect("GEN-F03", "debian", on_image(set_bit(72, 1 << 20)), related=("GEN-G01",)),
     defect("GEN-F03", "debian", on_image(set_bit(72, 2)), related=("GEN-G01", "GEN-F06")),
     defect("GEN-F03", "debian", on_image(set_bit(72, 1))),
