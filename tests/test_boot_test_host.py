@@ -17,6 +17,7 @@ from factory import disk, preflight
 from factory.boot_test import BootTest, run
 from factory.console import Console
 from factory.errors import HostError, MachineError
+from factory.findings import Finding
 from factory.guest import GuestRefused
 from factory.hypervisor import hypervisor as hypervisors
 from factory.hypervisor.domain import MachineSpec
@@ -124,3 +125,29 @@ def test_a_build_says_at_once_that_its_boots_lack_uefi_firmware(
     with pytest.raises(HostError) if wanted else contextlib.nullcontext() as caught:
         preflight.check(plan, tmp_path / "out", boot_tests)
     assert not wanted or caught.value.code == "host.no-ovmf"  # type: ignore[union-attr]
+
+
+def test_what_a_recipes_test_printed_is_shown_without_its_secrets(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console.quiet()
+    console.redact("hunter2-secret")
+    said = Finding(
+        rule="TEST-1",
+        status="fail",
+        severity="error",
+        subject="boot bios",
+        evidence="t=hunter2-secret",
+        why="",
+        fix="",
+        source="",
+    )
+
+    def ran(test: BootTest, boot: Any, *_: object) -> Any:
+        return SimpleNamespace(boot=boot, findings=[said], facts=None, error=None)
+
+    monkeypatch.setattr(running, "_run_boot", ran)
+    monkeypatch.setattr(running, "_entry", lambda *_: None)
+    machines = NoMachines(tmp_path)
+    outcome = run(BootTest(image, "debian", mode="quick"), machines, tmp_path, tmp_path, console)
+    assert outcome.failed[0].evidence == "t=***"

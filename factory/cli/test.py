@@ -43,6 +43,8 @@ def test(
         from factory.recipe import load_recipe
 
         loaded = load_recipe(recipe, settings=given)
+        for secret in loaded.secrets:
+            console.redact(secret)
     outcome, document = test_image(
         image,
         recipe=loaded,
