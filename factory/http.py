@@ -216,7 +216,7 @@ def ca_bundle() -> str | bool:
     """The file (or folder) of certificates to trust; True for the store that comes with requests."""
     chosen = settings.setting("FACTORY_CA_BUNDLE")
     if chosen.value:
-        path = Path(chosen.value).expanduser()
+        path = settings.expanded(chosen.value)
         if not path.exists():
             raise UsageError(
                 f"FACTORY_CA_BUNDLE names {path}, which is not there (set in {chosen.origin})",

@@ -87,7 +87,10 @@ def config_file() -> Path:
     """Where config.toml would be."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("image-factory")) / "config.toml"
+    try:
+        return Path(platformdirs.user_config_dir("image-factory")) / "config.toml"
+    except RuntimeError:  # no home folder, as in a container with a user of no name
+        return Path("/nonexistent/image-factory/config.toml")
 
 
 def cache_dir() -> Path:
@@ -103,12 +106,25 @@ def state_dir() -> Path:
 def _folder(name: str, for_root: str, for_user: str) -> Path:
     chosen = value(name)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen).absolute()
     if os.geteuid() == 0:
         return Path(for_root)
     import platformdirs
 
-    return Path(getattr(platformdirs, for_user)("image-factory"))
+    try:
+        return Path(getattr(platformdirs, for_user)("image-factory"))
+    except RuntimeError:
+        raise UsageError(
+            f"there is no place for what {name} is: this user has no home folder",
+            cause=f"HOME is not set, and the user {os.geteuid()} is not in /etc/passwd",
+            hint=f"Set HOME, or {name} to a folder that this user may write to",
+            code="usage.no-home",
+        ) from None
+
+
+def expanded(path: str) -> Path:
+    """*path* with a ``~`` at its start replaced by the home folder; as it is when that is not known."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - the one of Path raises
 
 
 @cache

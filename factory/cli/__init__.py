@@ -45,6 +45,7 @@ except ImportError as missing:  # before there is a console to tell it on
 
 def main() -> None:
     """Run the command line; the exit status says how it ended."""
+    _open_what_is_closed()
     interrupts.install()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale without UTF-8 is no reason to fail
@@ -68,6 +69,18 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
         status = _usage(error)
     sys.exit(status)
+
+
+def _open_what_is_closed() -> None:
+    """Who started us may have closed a standard stream (``2>&-``); no file of ours may come to stand in its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _unread() -> bool:

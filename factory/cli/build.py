@@ -92,7 +92,8 @@ def build(
         from factory import build_report
 
         build_report.begin(junit)
-    plans = [make_plan(recipe, settings=settings_of(values), target=target) for recipe in recipes]
+    given = settings_of(values)  # once: NAME@FILE may be a pipe
+    plans = [make_plan(recipe, settings=given, target=target) for recipe in recipes]
     from factory.build import Options
     from factory.parallel import build_all, default_jobs
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.options import Set, settings_of
+from factory.cli.options import Set, read_once, settings_of
 from factory.cli.root import app, call, console_for
 
 Build = Annotated[str, typer.Argument(metavar="[BUILD]", help="A build id or a recipe's name; without: the last kept.")]
@@ -52,7 +52,7 @@ def retry(
     from factory.plan import make_plan
 
     entry = kept.find(build)
-    words = kept.again(entry, values)
+    words = kept.again(entry, [read_once(value) for value in values])
     plan = make_plan(words[1], settings=settings_of([*kept.settings_in(words)]))  # before what is kept goes
     ledger.drop(settings.state_dir(), entry)
     console = console_for(context)

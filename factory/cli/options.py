@@ -15,7 +15,6 @@ from factory.errors import UsageError
 from factory.quoting import quote
 
 FROM_FILE = re.compile(r"([^=@]+)@([^=]+)")  # a value of --set that is in a file
-LONGEST = 64 << 10  # characters of such a file
 
 
 class LogFormat(StrEnum):
@@ -137,8 +136,24 @@ def settings_of(values: list[str]) -> dict[str, str]:
             raise UsageError(
                 "--set wants NAME=VALUE", hint="Write '--set greeting=hello'", code="usage.set"
             )  # the value may be a secret: not shown
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"--set {quote(name)} gives it a value that is no UTF-8 text",
+                hint="Write it in UTF-8: 'iconv -f latin1 -t utf-8' makes it of Latin-1",
+                code="usage.set",
+            ) from None
         found[name] = text
     return found
+
+
+def read_once(value: str) -> str:
+    """*value* of a ``--set`` in a form that can be read again: a pipe gives what it holds a single time."""
+    match = FROM_FILE.fullmatch(value)
+    if match is None or Path(match[2]).is_file():
+        return value
+    return f"{match[1]}={_content(match[1], Path(match[2]))}"
 
 
 def lasting(value: str) -> str:
@@ -149,9 +164,11 @@ def lasting(value: str) -> str:
 
 def _content(name: str, file: Path) -> str:
     """What *file* holds, without its last line break."""
+    from factory.recipe.rules import LONGEST_VALUE
+
     try:
         with file.open("rb") as opened:
-            text = opened.read(LONGEST + 1).decode("utf-8")
+            text = opened.read(LONGEST_VALUE + 3).decode("utf-8")  # a line break more may follow
     except (OSError, ValueError) as error:
         raise UsageError(
             f"the file of --set {quote(name)} cannot be read",
@@ -159,11 +176,12 @@ def _content(name: str, file: Path) -> str:
             hint=f"Check the path {quote(str(file), 200)}",
             code="usage.set",
         ) from None
-    if len(text) > LONGEST or "\0" in text:
+    text = text.removesuffix("\n").removesuffix("\r")
+    if len(text) > LONGEST_VALUE or "\0" in text:
         raise UsageError(
             f"the file of --set {quote(name)} holds no value",
             cause="It is longer than 64 KiB, or has a zero byte in it",
             hint="Name a file with the value and nothing else",
             code="usage.set",
         )
-    return text.removesuffix("\n").removesuffix("\r")
+    return text

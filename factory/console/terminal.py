@@ -15,15 +15,16 @@ def draws(stream: SafeStream) -> bool:
 def columns(stream: SafeStream) -> int:
     """How many columns tables and charts may take there."""
     try:
-        return max(os.get_terminal_size(stream.fileno()).columns - 1, 10)
+        width = os.get_terminal_size(stream.fileno()).columns
     except OSError:
         return 80
+    return max(width - 1, 10) if width else 80  # some terminals of CI do not know how wide they are
 
 
 def width_of_output() -> int | None:
-    """How many columns standard output has; None when it is no terminal."""
+    """How many columns standard output has; None when it is no terminal, or one that does not know."""
     try:
-        return max(os.get_terminal_size(1).columns, 1)
+        return os.get_terminal_size(1).columns or None
     except OSError:
         return None
 

@@ -136,7 +136,7 @@ def api_key() -> str:
 def profile_file() -> Path:
     """The credentials of the profile that ``mgc`` uses: ``~/.config/mgc/<profile>/auth.yaml``."""
     configured = os.environ.get("MGC_CONFIG_DIR", "")
-    base = os.environ.get("XDG_CONFIG_HOME", "") or str(Path("~/.config").expanduser())
+    base = os.environ.get("XDG_CONFIG_HOME", "") or str(settings.expanded("~/.config"))
     folder = Path(configured) if configured else Path(base) / "mgc"
     name = os.environ.get("MGC_WORKSPACE", "")
     if not name:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from factory import http, settings
@@ -131,7 +130,7 @@ def _ca_bundle() -> str | bool:
     if not found.value:
         own = os.environ.get("AWS_CA_BUNDLE", "")
         return own if own and not settings.value("FACTORY_CA_BUNDLE") else http.ca_bundle()
-    path = Path(found.value).expanduser()
+    path = settings.expanded(found.value)
     if not path.is_file():
         raise _wrong("FACTORY_S3_CA_BUNDLE", found.value, "Name a file with certificates in PEM form")
     return str(path)

@@ -18,6 +18,7 @@ from factory.recipe.kinds import nearest
 from factory.recipe.model import Recipe
 from factory.recipe.rules import RULES, Source
 from factory.recipe.steps import STEPS
+from factory.settings import expanded
 from factory.yamlfile import load
 from factory.yamltree import Items, Location, Mapping, line_of, plain
 
@@ -63,7 +64,7 @@ def find_recipe(name_or_path: str, root: Path | None = None) -> Path:
     """The file of a recipe, absolute. UsageError with the nearest names when there is none."""
     top = root or Path.cwd()
     by_path = "/" in name_or_path or name_or_path.endswith(SUFFIXES)
-    tried = Path(name_or_path).expanduser() if by_path else Path(FOLDER, name_or_path + SUFFIXES[0])
+    tried = expanded(name_or_path) if by_path else Path(FOLDER, name_or_path + SUFFIXES[0])
     path = top / tried
     try:
         if name_or_path and path.is_file() and path.suffix in SUFFIXES:

@@ -24,6 +24,8 @@ from factory.yamltree import Items, Location, Mapping, Node, Scalar, find
 
 Found = Iterator[tuple[Location, str, str]]
 MAX_WORDS = 50  # unknown words of a template that are shown; it is probably none
+LONGEST_VALUE = 64 << 10  # characters that --set gives to a variable
+WHY_EMPTY = "is the variable of CI set, or the file filled, that it comes from?"
 ANY = object()
 """Stands for every item of a list or every key of a mapping."""
 
@@ -202,15 +204,21 @@ def settings_fit(source: Source) -> Found:
     declared = _declared(source)
     for name in source.settings:
         if name not in declared:
-            hint = did_you_mean(name, declared) or (f"it declares {', '.join(sorted(declared))}" if declared else "")
+            names = f"it declares {', '.join(sorted(declared))}" if declared else "it declares none"
+            hint = did_you_mean(name, declared) or f"{names}; every recipe named beside it gets it too"
             yield ("variables",), f"--set {quote(name)}: the recipe declares no such variable", hint
     for location, node in source.select("variables", ANY):
         name = str(location[-1])
-        if isinstance(node, Mapping) and "default" not in node.entries and name not in source.settings:
+        if not isinstance(node, Mapping) or "default" in node.entries:
+            continue
+        if name not in source.settings:
             yield location, "has no default and no value was given", f"add --set {name}=..."
+        elif not source.settings[name] and Switch.WORDS.get(source.text(*location, "secret").lower()):
+            yield location, "is a secret without a default, and --set gives it an empty value", WHY_EMPTY
     for name, value in source.settings.items():
-        if "\0" in value or len(value) > 4096:
-            yield ("variables", name), "--set gives it a value that is too long or holds a NUL", ""
+        if "\0" in value or len(value) > LONGEST_VALUE:
+            limit = f"{LONGEST_VALUE >> 10} KiB"
+            yield ("variables", name), f"--set gives it a value longer than {limit}, or with a zero byte", ""
 
 
 def network_is_there_when_needed(source: Source) -> Found:
