@@ -10,7 +10,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 KINDS = (".py", ".yaml", ".j2", ".sh")
-IN_THE_GUEST = ("beginning.py", "customise.py", "packaging", "provision", "renewal/in_guest.py", "seed.py")
+IN_THE_GUEST = (
+    *("beginning.py", "cloud_init.py", "seed.py", "seed_iso.py", "renewal/__init__.py", "renewal/in_guest.py"),
+    *("customise.py", "guest", "provision", "recipe/copying.py", "recipe/files.py", "recipe/template.py"),
+    *("packaging", "apt_pins.py", "mirror.py"),
+)
 """Where what a build does in its guest before it is scrubbed comes from."""
 
 

@@ -123,6 +123,10 @@ def test_what_the_settings_move_of_a_target_decides_an_image_too(place: Path, mo
         ("factory/targets/rules/boot.yaml", False),
         ("factory/provision/copy.py", True),
         ("factory/customise.py", True),
+        ("factory/recipe/copying.py", True),
+        ("factory/guest/__init__.py", True),
+        ("factory/mirror.py", True),
+        ("factory/recipe/faults.py", False),
         ("templates/cloud-init/build-user-data.j2", False),  # the text that is made of it is in the keys of layers
     ],
 )
