@@ -39,9 +39,11 @@ class Scene:
     console: Console
     image: Path
 
-    def url(self, seconds: int = 86400, content: bytes = CONTENT) -> PresignedUrl:
+    def url(self, seconds: int = 86400, content: bytes = CONTENT, token: str = "") -> PresignedUrl:
+        """The URL of *content*; *token* is that of temporary credentials."""
         now = datetime.now(UTC)
         query = f"X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-Expires={seconds}&X-Amz-Signature={SIGNATURE}"
+        query += f"&X-Amz-Security-Token={token}" if token else ""
         path = f"/images/web/1.0/web.qcow2?{query}"
         self.store.files[path] = content
         return PresignedUrl(self.store.url(path), now + timedelta(seconds=seconds))

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from factory import http
 from factory.errors import PublishError, UsageError
-from factory.publish import mgc
+from factory.publish import PresignedUrl, mgc
 from factory.publish.importer import Wishes
 from factory.publish.mgc_request import Requirements
 from tests.magalu_cloud import KEY, Cloud, Fault
-from tests.magalu_scene import QUIET, Scene, failing, open_scene
+from tests.magalu_scene import QUIET, SIGNATURE, Scene, failing, open_scene
 
 
 @pytest.fixture
@@ -213,6 +214,50 @@ def test_each_shape_of_an_error_is_readable(scene: Scene, status: int, body: byt
     assert scene.record().state == "failed"
     scene.console.error(error)
     assert "\x1b" not in scene.shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"message": "{url} cannot be fetched"},
+        {"slug": "bad_url", "message": "cannot fetch {url}", "details": {"hint": "the url {url} answered 403"}},
+        {"message": f"{'p' * 480} {{url}} cannot be fetched"},
+        {"message": f"{'p' * 300} {{quoted}} cannot be fetched"},
+        {"message": "{query} is not signed well"},
+        {"message": f"{'word ' * 115}{{key}}"},
+    ],
+)
+def test_half_of_a_secret_is_not_shown_when_long_words_are_cut(scene: Scene, echo: dict[str, Any]) -> None:
+    """Temporary credentials make a URL longer than what is kept of the service's words."""
+    token = "IQoJb3JpZ2luX2VjE" + "aB3xY9" * 150
+    url = scene.url(token=token)
+    filled = {
+        "url": url.secret,
+        "quoted": quote(url.secret, safe=""),
+        "query": url.secret.partition("?")[2],
+        "key": KEY,
+    }
+    body = json.dumps(echo)
+    for name, value in filled.items():
+        body = body.replace(f"{{{name}}}", value)
+    shown = [failing_with(scene, "POST", Fault(400, body.encode()), url)]
+    scene.cloud.end, scene.cloud.metadata = "invalid_image", json.loads(body)
+    shown.append(failing(scene, url=url))
+    scene.cloud.images.clear()
+    unreadable = Fault(200, json.dumps({"images": 3} | json.loads(body)).encode())
+    shown.append(failing_with(scene, "LIST", unreadable, url))
+    for error in shown:
+        scene.console.error(error)
+    said = scene.shown.getvalue()
+    assert all(what in said for what in ("answered 400", "is invalid_image", "[publish.api-answer]"))
+    assert token[:6] not in said
+    assert SIGNATURE[:6] not in said
+    assert KEY[:6] not in said
+
+
+def failing_with(scene: Scene, method: str, fault: Fault, url: PresignedUrl) -> PublishError:
+    scene.cloud.fail(method, fault)
+    return failing(scene, url=url)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from factory.errors import PublishError
 from factory.http import Answer
 
 LONGEST = 600  # characters of a service's words
+# The query of a URL, also one that is quoted itself, and parts of it that stand alone.
+_SIGNED = re.compile(r"(\?|%3F)[^\s\"'<>]+|(X-Amz-[a-z]+(?:-[a-z]+)?(?:=|%3D))[^\s\"'<>]+", re.IGNORECASE)
 _WORDS = ("message", "detail", "error", "errors", "error_description", "title", "reason", "msg")
 
 
@@ -24,11 +26,11 @@ class Refused(PublishError):
 
     def __init__(self, answer: Answer, doing: str) -> None:
         code, hint = _advice(answer.status)
-        said = words(answer) or "without a word"
-        if answer.status in (400, 422) and re.search(r"\balready exists\b", said, re.IGNORECASE):
+        told = words(answer) or "without a word"
+        if answer.status in (400, 422) and re.search(r"\balready exists\b", told, re.IGNORECASE):
             code, hint = _advice(409)  # a name that is taken; the documents do not say by which status
         super().__init__(
-            f"{doing} failed: Magalu Cloud answered {answer.status}, {said}{trace(answer)}",
+            f"{doing} failed: Magalu Cloud answered {answer.status}, {told}{trace(answer)}",
             hint=hint,
             code=code,
         )
@@ -53,8 +55,22 @@ def words(answer: Answer) -> str:
             found = "; ".join(dict.fromkeys(_of_data(json.loads(text))))
         except (ValueError, RecursionError):
             found = text
-    found = " ".join(found.split())
-    return found if len(found) <= LONGEST else found[:LONGEST] + "..."
+    return said(found)
+
+
+def said(text: str, longest: int = LONGEST) -> str:
+    """*text* in one line without what signs URLs, and without its end when it has more than *longest* characters.
+
+    It is not cut in the middle of a word: half of a secret is no longer known as one, and would be shown.
+    """
+    text = " ".join(_SIGNED.sub(_masked, text).split())
+    if len(text) <= longest:
+        return text
+    return (text[: longest + 1].rpartition(" ")[0] or text[:longest]) + "..."
+
+
+def _masked(query: re.Match[str]) -> str:
+    return "?***" if query[1] else f"{query[2]}***"
 
 
 def trace(answer: Answer) -> str:

@@ -135,7 +135,7 @@ def unreadable(answer: http.Answer, error: Exception) -> PublishError:
     """The error for an answer that is not what the documents say."""
     return PublishError(
         f"an answer of Magalu Cloud cannot be read: {error}{mgc_answers.trace(answer)}",
-        cause=f"It begins with: {mgc_answers.words(answer)[:120]}",
+        cause=f"It begins with: {mgc_answers.said(mgc_answers.words(answer), 120)}",
         hint=f"Check FACTORY_MGC_API_URL and {KEY_VARIABLE}: something else may have answered",
         code=UNREADABLE,
     )

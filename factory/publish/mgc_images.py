@@ -222,4 +222,4 @@ def _resume(image: str) -> str:
 
 def _told(key: str, value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"{key}: {text}"[: mgc_answers.LONGEST]
+    return mgc_answers.said(f"{key}: {text}")
