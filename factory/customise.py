@@ -80,9 +80,12 @@ def _customise(session: Session, start: Begun, layering: Layering, console: Cons
             stage.cached(use.why)
     before = recipe.upgrade != "none" or bool(recipe.repositories)
     if done and (before or any(step.kind == "packages" for step in recipe.provision[: done - before])):
-        system_of(session)  # as it was in the build that kept the layer: steps see its environment
-        # The lists of another mirror, which FACTORY_MIRROR may have named since, name nothing of this one.
-        session.lists_at = start.lists_at if start.sources == session.sources else 0.0
+        system = system_of(session)  # as it was in the build that kept the layer: steps see its environment
+        session.lists_at = start.lists_at
+        if start.lists_at and start.sources != session.sources and done < len(layering.start.uses) - 1:
+            # The lists of another mirror name nothing of this one; a shell step may run apt-get install by itself.
+            session.lists_at = 0.0
+            system.update()
     if before and not done:
         with console.stage(layering.keys[1].name) as stage:
             system = system_of(session)

@@ -227,16 +227,19 @@ class Points:
         self.lists[index] = lists
 
 
-@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize(
+    ("moved", "step"),
+    [(True, "packages: [other]"), (True, "shell: apt-get -y install other"), (False, "packages: [other]")],
+)
 def test_a_mirror_that_was_changed_since_the_layer_is_asked_for_its_lists(
-    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, step: str
 ) -> None:
     monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
     text = "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nupgrade: none\nprovision:\n  - packages: [hello]\n"
 
     def goes_on(ours: Archive, **known: Any) -> Points:
         """A build of one step; of a second one, with what is *known* of the layer of the first."""
-        (tmp_path / "case.yaml").write_text(text + ("  - packages: [other]\n" if known else ""))
+        (tmp_path / "case.yaml").write_text(text + (f"  - {step}\n" if known else ""))
         recipe = load_recipe(str(tmp_path / "case.yaml"))
         monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
         points = Points(1 if known else -1)

@@ -24,6 +24,9 @@ class PackageSystem(Protocol):
     def add_repositories(self) -> None:
         """Write the recipe's repositories and their keys; they stay in the image."""
 
+    def update(self) -> None:
+        """Fetch the lists of packages, unless those that the guest has are young."""
+
     def upgrade(self, which: str) -> None:
         """Upgrade ``all`` packages or those with ``security`` fixes."""
 

@@ -107,9 +107,15 @@ class System:
     def _armored(self, key: str) -> bool:
         return (self._session.recipe.folder / key).read_bytes().lstrip().startswith(b"-----BEGIN")
 
+    def update(self) -> None:
+        """Fetch the lists of packages, unless those that the guest has are young."""
+        if time.time() - self._session.lists_at > LISTS_KEEP:
+            self._apt("-q update", "package lists")
+            self._session.lists_at = time.time()
+
     def upgrade(self, which: str) -> None:
         """``all``: dist-upgrade; ``security``: only what the security suite brings."""
-        self._update()
+        self.update()
         if which == "all":
             self._apt("-y dist-upgrade", "upgrade")
             return
@@ -123,7 +129,7 @@ class System:
 
     def install(self, packages: list[str], where: str) -> None:
         """Install *packages* as apt-get does by default, recommended ones included."""
-        self._update()
+        self.update()
         self._apt(f"-y install {shlex.join(packages)}", where)
 
     def installed(self) -> list[dict[str, str]]:
@@ -133,11 +139,6 @@ class System:
         return [
             {"name": r[1], "version": r[2], "architecture": r[3]} for r in rows if len(r) == 4 and r[0] == "installed"
         ]
-
-    def _update(self) -> None:
-        if time.time() - self._session.lists_at > LISTS_KEEP:
-            self._apt("-q update", "package lists")
-            self._session.lists_at = time.time()
 
     def _apt(self, words: str, where: str) -> None:
         while True:
