@@ -119,7 +119,7 @@ def _booted(site: Site, running: contextlib.ExitStack) -> Begun:
     with console.stage("boot") as stage:
         guest = log_in(machine, "root", given.login, given.host_key)
         stage.note(f"SSH after {machine.uptime:.0f} s")
-    with console.stage("cloud-init"):
+    with console.stage("cloud-init"), machine.told():
         _wait_for_cloud_init(guest, machine, hypervisor.accelerator.scale)
         # Timers would start work of their own in the middle of a step, all at once when the clock has made a leap.
         guest.run(f"install -d -m 0700 {FOLDER}; systemctl stop '*.timer' 2>/dev/null", check=False)
@@ -144,7 +144,7 @@ def _overlay(site: Site) -> Path:
 
 def _wait_for_cloud_init(guest: Guest, machine: Machine, scale: float) -> None:
     """Until cloud-init has ended: before that, packages and files of ours would race with it."""
-    cloud_init.wait(guest, timeout=300 * scale, alive=machine.check_alive)
+    cloud_init.wait(guest, timeout=300 * scale, alive=machine.require_alive)
     ended = cloud_init.ended(guest)
     if not ended.finished or ended.errors:
         log = guest.run("grep -E 'WARNING|ERROR|Traceback' /var/log/cloud-init.log | tail -n 20", check=False).stdout

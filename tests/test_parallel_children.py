@@ -27,7 +27,7 @@ import factory.build
 def run(*_):
     raise OSError(errno.ENOSPC, "No space left on device", "/full/place")
 factory.build._run = run
-factory.build.preflight.check = lambda *_: None
+factory.build.preflight.check = lambda *_, **__: None
 """
 
 

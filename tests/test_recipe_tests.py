@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -77,7 +77,7 @@ def recipe_of(folder: Path, *tests: str) -> Recipe:
 class Alive:
     """As much of a machine as these tests need."""
 
-    def check_alive(self) -> bool:
+    def require_alive(self) -> bool:
         return True
 
 
@@ -140,7 +140,7 @@ def test_each_has_a_finding_of_its_own_and_none_stops_the_others(guest: SshGuest
 def test_a_slow_guest_has_longer_as_long_as_it_is_busy(
     guest: SshGuest, site: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: str, idle: bool
 ) -> None:
-    monkeypatch.setattr(recipe_tests, "_idle", lambda _: idle)
+    monkeypatch.setattr(recipe_tests, "_idle", lambda *_: idle)
     monkeypatch.setattr(recipe_tests, "SLOW_PAUSE", 2.0)
     start = time.monotonic()
     (finding,) = run(guest, recipe_of(tmp_path, test.replace("@PORT@", str(site))), scale=8.0)
@@ -151,7 +151,7 @@ def test_a_slow_guest_has_longer_as_long_as_it_is_busy(
 def test_a_guest_is_idle_when_nothing_waits_for_its_processors() -> None:
     for text, idle in (("0.31 0.52 0.48 1/90 512\n", True), ("0.90 0.1 0.1 2/90 512\n", False), ("", False)):
         guest: Any = SimpleNamespace(run=lambda *_, text=text, **__: SimpleNamespace(stdout=text))
-        assert recipe_tests._idle(guest) is idle
+        assert recipe_tests._idle(guest, cast(Any, Alive())) is idle
 
 
 def test_tests_that_fail_wait_for_a_slow_guest_together(guest: SshGuest, tmp_path: Path) -> None:

@@ -88,14 +88,17 @@ class Facts:
 
 
 def gather(guest: Guest, machine: Machine, scale: float) -> Facts:
-    """Wait for the guest to come to rest, then ask it everything at once. Raises MachineError."""
+    """Wait for the guest to come to rest, then ask it everything at once.
+
+    Raises MachineError, and HostError when this host is why the machine stopped.
+    """
     from factory.guest import offered_methods
 
-    cloud_init.wait(guest, timeout=WAIT * scale, alive=machine.check_alive)
-    guest.run("systemctl is-system-running --wait", check=False, timeout=WAIT * scale, alive=machine.check_alive)
-    done = guest.run(
-        f"sudo -n python3 -I - {MARKER_FILE} {COUNTER_FILE}", stdin=SCRIPT.encode(), check=False, timeout=WAIT * scale
-    )
+    limit, alive = WAIT * scale, machine.require_alive
+    cloud_init.wait(guest, timeout=limit, alive=alive)
+    guest.run("systemctl is-system-running --wait", check=False, timeout=limit, alive=alive)
+    ask = f"sudo -n python3 -I - {MARKER_FILE} {COUNTER_FILE}"
+    done = guest.run(ask, stdin=SCRIPT.encode(), check=False, timeout=limit, alive=alive)
     line = next((line for line in done.stdout.splitlines() if line.startswith("FACTS ")), "")
     if not line:
         raise MachineError(

@@ -63,7 +63,7 @@ def _run(test: Test, number: int, guest: Guest, machine: Machine, boot: str, beg
         good, evidence = _try(test, guest, machine, max(deadline - time.monotonic(), 5.0))
         now = time.monotonic()
         # The longer time is for what a slow processor still has to do: a guest at rest has used up its own.
-        if good or now + pause > deadline or (now - start >= test.timeout and _idle(guest)):
+        if good or now + pause > deadline or (now - start >= test.timeout and _idle(guest, machine)):
             break
         time.sleep(pause)
     return Finding(
@@ -78,8 +78,8 @@ def _run(test: Test, number: int, guest: Guest, machine: Machine, boot: str, beg
     )
 
 
-def _idle(guest: Guest) -> bool:
-    words = guest.run("cat /proc/loadavg", check=False).stdout.split()
+def _idle(guest: Guest, machine: Machine) -> bool:
+    words = guest.run("cat /proc/loadavg", check=False, alive=machine.require_alive).stdout.split()
     return bool(words) and float(words[0]) < IDLE
 
 
@@ -96,7 +96,7 @@ def _try(test: Test, guest: Guest, machine: Machine, seconds: float) -> tuple[bo
             command, stdin = f"/bin/sh -c {shlex.quote(test.run)}", b""
     limit = seconds + PATIENCE
     try:
-        done = guest.run(f"sudo -n {command}", stdin=stdin, check=False, timeout=limit, alive=machine.check_alive)
+        done = guest.run(f"sudo -n {command}", stdin=stdin, check=False, timeout=limit, alive=machine.require_alive)
     except MachineError as error:
         if isinstance(error.__cause__, TimeoutError):
             return False, f"it did not end within {limit:.0f} s"

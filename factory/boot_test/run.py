@@ -191,7 +191,7 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
             machine = running.enter_context(hypervisor.machine(spec))
         guest = log_in(machine, test.default_user, login, None)
         ran.login = machine.uptime
-        with guest:
+        with guest, machine.told():
             ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
             ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts))
             if test.recipe:
@@ -253,7 +253,7 @@ def _reboot(
         lambda: machine.console.mentions("Linux version", "reboot: "), "the shutdown", quiet_allowed=True
     )
     guest = log_in(machine, test.default_user, login, None)
-    with guest:
+    with guest, machine.told():
         after = gather(guest, machine, hypervisor.accelerator.scale)
         findings = assertions.after_reboot(boot.name, before, after)
         if test.recipe:

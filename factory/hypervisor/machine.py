@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class Timeouts:
         return cls(BOOT * accelerator.scale, SILENCE * accelerator.scale)
 
 
+LOOKS = 10  # at a machine whose guest is silent, until it shows why: 0.3 s between them
 PORT_TRIES = 3
 PORT_TAKEN = "Could not set up host forwarding rule"  # QEMU's words
 
@@ -155,15 +157,22 @@ class Machine:
         """Seconds after which an answer of the guest is overdue; scaled."""
         return 6.0 * self._hypervisor.accelerator.scale
 
-    def check_alive(self) -> bool:
-        """Whether it runs and its console shows no dead system; for long commands in the guest."""
-        self.console.read()
-        return self.alive and self.console.death() is None
-
     def require_alive(self) -> bool:
-        """True, or a MachineError with the cause; for long commands in the guest."""
+        """True, or the cause as a MachineError (a full disk of this host: HostError); for commands in the guest."""
         self._raise_if_dead("the end of a command")
         return True
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What breaks in the block, a talk with the guest, is told as what ended the machine, if that shows."""
+        try:
+            yield
+        except (MachineError, OSError) as error:
+            if isinstance(error, OSError) or error.code in ("machine.connection-lost", "machine.command-timeout"):
+                for _ in range(LOOKS):
+                    self.require_alive()
+                    time.sleep(0.3)
+            raise
 
     def answers(self) -> bool:
         """Whether the guest's SSH greets a new connection: a frozen one does not."""
