@@ -1,5 +1,6 @@
 """No setting leads to where the image was built: no proxy, and no package source on a private or nameless host.
 
+What cloud-init would write into apt's settings counts like what is there.
 A source on an installer's medium, or in a folder that the image does not have, answers no instance either.
 """
 
@@ -8,11 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from factory.checks import Looked, Note, Problem, Rule, without_line
 from factory.leftovers import matching
+from factory.quoting import quoted
+from factory.reading import cloud_init
+from factory.reading.cloud_init import CloudInit
 from factory.reading.lines import content_of, numbered
 
 if TYPE_CHECKING:
@@ -24,20 +28,30 @@ PROXIES = (
     "/etc/dnf/dnf.conf",
     "/etc/yum.conf",
     "/etc/environment",
+    "/etc/environment.d/*.conf",
+    "/etc/profile",
     "/etc/profile.d/*",
+    "/etc/bashrc",
+    "/etc/bash.bashrc",
     "/etc/sysconfig/proxy",
     "/etc/wgetrc",
     "/etc/npmrc",
     "/etc/pip.conf",
     "/etc/gitconfig",
+    "/root/.bashrc",
+    "/root/.bash_profile",
+    "/root/.profile",
     "/root/.curlrc",
     "/root/.wgetrc",
     "/root/.gitconfig",
     "/root/.npmrc",
     "/root/.config/pip/pip.conf",
     "/etc/docker/daemon.json",
+    "/root/.docker/config.json",
+    "/etc/rhsm/rhsm.conf",
+    "/etc/systemd/system.conf",
     "/etc/systemd/system.conf.d/*.conf",
-    "/etc/systemd/system/*.d/*proxy*.conf",
+    "/etc/systemd/system/*.d/*.conf",
     "/etc/snapd/proxy*",
     "/etc/yum.repos.d/*.repo",
 )
@@ -54,13 +68,15 @@ SOURCES = (
     "/etc/npmrc",
     "/etc/apt/mirrors/*.list",
 )
+_VALUE = r"""["']?((?:https?|socks\w*)://[^\s"';]+|[\w.-]+:\d+)"""
 _PROXY = re.compile(
-    r"""(?:^|[\s"'{])(?:Acquire::(?:https?|ftp)::Proxy(?:::[\w.-]+)?\s+|(?:https?|ftp|all|no)?_?proxy\s*[=:]\s*)"""
-    r"""["']?((?:https?|socks\w*)://[^\s"';]+|[\w.-]+:\d+)""",
+    rf"""(?:^|[\s"'{{=])(?:(?:https?|ftp|all)?[_-]?proxy["']?\s*[=:]\s*{_VALUE}|proxy_hostname\s*=\s*([^\s#]+))""",
     re.IGNORECASE,
 )
-_NO_PROXY = re.compile(r"no_?proxy", re.IGNORECASE)
-_URI = re.compile(r"(?<![+\w])((?:https?|ftp|tor\+https?)://[^\s\"',;\])]+)")
+# One setting may be written in full, or in braces: Acquire { HTTP::Proxy "..."; };
+_APT = re.compile(rf"""(?:^|[\s"{{;])(?:\w+::)*Proxy(?:::[\w.-]+)?"?\s+{_VALUE}""", re.IGNORECASE)
+_OF_CLOUD_INIT = ("proxy", "http_proxy", "https_proxy", "ftp_proxy")
+_URI = re.compile(r"(?<![+\w])((?:https?|ftp|tor\+https?)://(?:\[[\da-fA-F:.]+\])?[^\s\"',;\])]*)")
 _MEDIUM = re.compile(r"(?:^|[\s=])(cdrom:[^\]]*\]?|(?:cd|dvd|iso|media):/\S*)")
 _FOLDER = re.compile(r"[\s=]file:(?://)?(/[^\s?]*)")
 _APK = re.compile(r"(?:@\S+\s+)?(/\S*)")
@@ -75,21 +91,53 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if found.kind == "dir" or found.size > 1 << 20:
             continue
         seen += 1
-        for number, line in numbered(content_of(looked.image, path), "#;/"):
-            match = _PROXY.search(line)
-            if match and not _NO_PROXY.search(line[: match.start(1)]):
-                told = f"{path}:{number}: a proxy, {_shown(match[1])}"
-                yield Problem(path, told, fix=without_line(path, number))
+        for number, proxy, line in _proxies(path, content_of(looked.image, path)):
+            whole = not path.endswith(".json") and line.count("{") == line.count("}")
+            fix = without_line(path, number) if whole else f"Take the proxy out of {quoted(path)}"
+            yield Problem(path, f"{path}:{number}: a proxy, {_shown(proxy)}", fix=fix)
     for path, _ in matching(looked.image, *SOURCES):
         seen += 1
         yield from _sources(looked.image, path)
+    yield from _cloud_init(looked.know(cloud_init.read))
     yield Note(f"{seen} files")
+
+
+def _proxies(path: str, content: str) -> Iterator[tuple[int, str, str]]:
+    """The number of each line that sets a proxy, the proxy, and the line."""
+    expression = _APT if path.startswith("/etc/apt/") else _PROXY
+    for number, line in numbered(content, "#;/"):
+        if match := expression.search(line):
+            yield number, next(filter(None, match.groups())), line
+
+
+def _cloud_init(settings: CloudInit) -> Iterator[Problem]:
+    """What cloud-init would write into apt's settings and sources."""
+    for key in ("conf", *_OF_CLOUD_INIT, "primary", "security", "sources", "sources_list"):
+        path, where = settings.path("apt", key), ":".join(settings.place("apt", key).split(":")[:2])
+        fix = f"Take {key}, below apt, out of {quoted(path)}"
+        for value in _texts(settings.get("apt", key)):
+            if key in _OF_CLOUD_INIT:
+                told = [f"a proxy, {_shown(value)}"]
+            elif key == "conf":
+                told = [f"a proxy, {_shown(proxy)}" for _, proxy, _ in _proxies("/etc/apt/", value)]
+            else:
+                told = [_shown(uri) for uri in _URI.findall(value) if _private(_host(uri))]
+            yield from (Problem(path, f"{where}: {each}", fix=fix) for each in told)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in what was read from YAML that says something."""
+    if isinstance(value, str):
+        yield from [value] if value.strip() else []
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _sources(image: Image, path: str) -> Iterator[Problem]:
     for number, line in _enabled(path, content_of(image, path)):
         for uri in _URI.findall(line):
-            if _private(urlsplit(uri.removeprefix("tor+")).hostname or ""):
+            if _private(_host(uri)):
                 yield Problem(path, f"{path}:{number}: {_shown(uri)}")
         if _KEY.match(line):
             continue
@@ -116,9 +164,17 @@ def _enabled(path: str, content: str) -> Iterator[tuple[int, str]]:
             section.append((number, line))
 
 
+def _host(uri: str) -> str:
+    """The host of a URI; "" when there is none, or none that could be one."""
+    try:
+        return urlsplit(uri.removeprefix("tor+")).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _private(host: str) -> bool:
     """Whether a host means something only in one network."""
-    if "$" in host or not host:
+    if not host or "$" in host or "%" in host:  # a variable, as apt, dnf and cloud-init write it
         return False
     try:
         return not ipaddress.ip_address(host).is_global

@@ -194,8 +194,29 @@ GROWTH = [
         write("/usr/local/sbin/grow", "#!/bin/sh\nlvextend -r -l +100%FREE vg/root\n"),
         alone=True,
     ),
+    defect(
+        "GEN-G17", "debian", write(f"{D}/g.cfg", "growpart: {mode: auto, devices: [/dev/vdb1]}\n"), related=["BT13"]
+    ),
+    defect("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart: {devices: [/home, /dev/vda2]}\n"), related=["BT13"]),
+    defect("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart: {devices: []}\n"), related=["BT13"]),
+    defect(
+        "GEN-G17",
+        "debian",
+        remove("/usr/bin/growpart"),
+        write("/usr/lib/repart.d/50-swap.conf", "[Partition]\nType=swap\n"),
+        related=["BT13"],
+    ),
+    *(
+        benign("GEN-G17", "debian", write(f"{D}/g.cfg", f"growpart: {{devices: {words}}}\n"), alone=True)
+        for words in ("[/home, /]", "[/dev/sda1]", "/", "[/dev/disk/by-label/root]", "[/dev/nvme0n1p1]")
+    ),
     benign("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart:\n  mode: auto\nresize_rootfs: noblock\n")),
-    benign("GEN-G17", "rhel", remove("/usr/bin/growpart"), write("/usr/lib/repart.d/50-root.conf", "[Partition]\n")),
+    benign(
+        "GEN-G17",
+        "rhel",
+        remove("/usr/bin/growpart"),
+        write("/usr/lib/repart.d/50-root.conf", "[Partition]\nType=root\n"),
+    ),
 ]
 SETTINGS = [
     defect("CI08", "debian", write(f"{D}/h.cfg", "preserve_hostname: yes\n")),
@@ -235,6 +256,31 @@ SETTINGS = [
     defect("CI14", "rhel", write("/etc/yum.repos.d/m.repo", "[m]\nenabled=1\nbaseurl=file:///run/install/repo\n")),
     defect("CI14", "suse", write("/etc/zypp/repos.d/c.repo", "[c]\nenabled=1\nbaseurl=cd:/?devices=/dev/sr0\n")),
     defect("CI14", "alpine", append("/etc/apk/repositories", "/media/cdrom/apks\n")),
+    *(defect("CI14", "debian", write(path, content)) for path, content in (
+        ("/etc/apt/apt.conf.d/90proxy", 'Acquire {\n  HTTP::proxy "http://192.168.1.10:3128";\n};\n'),
+        ("/etc/apt/apt.conf.d/90proxy", 'Acquire::http { Proxy "http://192.168.1.10:3128"; };\n'),
+        ("/etc/systemd/system.conf", '[Manager]\nDefaultEnvironment="http_proxy=http://10.1.1.1:3128"\n'),
+        (f"{ETC}/docker.service.d/override.conf", '[Service]\nEnvironment=HTTP_PROXY=http://10.1.1.1:3128\n'),
+        (f"{ETC}/docker.service.d/override.conf",
+         '[Service]\nEnvironment="NO_PROXY=localhost" "HTTP_PROXY=http://10.1.1.1:3128"\n'),
+        ("/etc/environment.d/90.conf", "http_proxy=http://10.1.1.1:3128\n"),
+        ("/etc/docker/daemon.json", '{"proxies": {"http-proxy": "http://10.1.1.1:3128"}}\n'),
+        ("/etc/profile", "export http_proxy=http://10.1.1.1:3128\n"),
+        (f"{D}/a.cfg", "apt:\n  proxy: http://10.0.0.1:3128\n"),
+        (f"{D}/a.cfg", "apt:\n  conf: |\n    Acquire {\n      HTTPS::Proxy \"http://10.0.0.1:3128\";\n    };\n"),
+        (f"{D}/a.cfg", "apt:\n  primary:\n  - arches: [default]\n    uri: http://mirror.corp.local/debian\n"),
+    )),
+    defect("CI14", "rhel", write("/etc/bashrc", "export https_proxy=http://10.1.1.1:3128\n")),
+    defect("CI14", "rhel", write("/etc/rhsm/rhsm.conf", "[server]\nproxy_hostname = 10.1.1.1\nproxy_port = 3128\n")),
+    benign("CI14", "rhel", write("/etc/rhsm/rhsm.conf", "[server]\nno_proxy =\nproxy_hostname =\nproxy_port =\n")),
+    benign("CI14", "rhel", write("/etc/systemd/system.conf", "[Manager]\n#DefaultEnvironment=\n")),
+    benign("CI14", "debian", write("/etc/apt/apt.conf.d/50-none", 'Acquire::http { Proxy "DIRECT"; };\n'
+           'Acquire::http::Proxy::deb.example.org "DIRECT";\n# Proxy "http://10.0.0.1:3128";\n')),
+    benign("CI14", "debian", write(f"{ETC}/x.service.d/o.conf", "[Service]\nEnvironment=NO_PROXY=10.0.0.1:80\n")),
+    benign("CI14", "debian", write("/etc/apt/sources.list.d/6.list", "deb http://[2a04:4e42::644]/debian x main\n")),
+    benign("CI14", "debian", write(f"{D}/01_mirrors.cfg", "apt:\n  generate_mirrorlists: true\n  http_proxy: ''\n"
+           "  primary:\n  - arches: [default]\n    uri: http://%(region)s.clouds.archive.ubuntu.com/ubuntu/\n"
+           "    search: ['http://$MIRROR/ubuntu', http://deb.debian.org/debian]\n")),
     benign("CI14", "debian", write("/etc/apt/sources.list.d/x.list", "#deb cdrom:[Debian]/ bookworm main\n"
            "deb [signed-by=/etc/apt/keyrings/gone.gpg] file:///srv/repo ./\n"), folder("/srv/repo")),
     # As CentOS and Rocky ship it: switched off at the end of its section.
