@@ -6,6 +6,7 @@ grows: something that calls lvextend has to be there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
@@ -13,6 +14,8 @@ from factory.leftovers import holds, matching
 from factory.partitions import Partition
 from factory.quoting import quoted
 from factory.reading import cloud_init
+from factory.reading.cloud_init import CloudInit
+from factory.reading.lines import content_of, entries, layered
 
 GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/usr/local/bin/growpart")
 PARTITIONING = ("/usr/sbin/sfdisk", "/sbin/sfdisk", "/usr/sbin/sgdisk", "/sbin/sgdisk", "/usr/bin/sgdisk")
@@ -24,9 +27,10 @@ RESIZE = {
 GROWROOT = (
     "/usr/share/initramfs-tools/hooks/growroot",
     "/usr/lib/dracut/modules.d/50growroot",
-    "/usr/lib/repart.d/*.conf",
-    "/etc/repart.d/*.conf",
 )
+REPART = ("/etc/repart.d", "/usr/local/lib/repart.d", "/usr/lib/repart.d")
+_ROOT_TYPE = re.compile(r"root(?!.*verity)[\w-]*|linux-generic", re.IGNORECASE)
+_PARTITION = re.compile(r"/dev/(?:(?:vd|sd|xvd|hd)(?P<disk>[a-z]+)|nvme\d+n\d+p|mmcblk\d+p)(?P<number>\d+)")
 OFF = ("off", "false", "no", "0")
 DISABLED = "/etc/growroot-disabled"
 # Where something may lie that grows a volume of LVM at boot.
@@ -51,7 +55,7 @@ BY_HAND = (
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
     settings = looked.know(cloud_init.read)
-    other = [path for pattern in GROWROOT for path in image.glob(pattern)]
+    other = [path for pattern in GROWROOT for path in image.glob(pattern)] + list(_definitions(looked))
     kind = _root_kind(looked)
     tools = next((paths for name, paths in RESIZE.items() if kind.startswith(name)), ())
     if not tools:
@@ -59,7 +63,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     elif not any(map(image.exists, tools)):
         yield Problem("image", f"the root file system is {kind}, and none of {', '.join(tools)} is there")
     if not any(map(image.exists, GROWPART)) and not other:
-        yield Problem("image", f"there is no {GROWPART[0]}, no growroot and no definition for systemd-repart")
+        yield Problem("image", f"there is no {GROWPART[0]}, no growroot and no definition of a root for systemd-repart")
     elif not any(map(image.exists, PARTITIONING)) and not other:
         yield Problem("image", f"growpart has neither sfdisk nor sgdisk: none of {', '.join(PARTITIONING)} is there")
     yield from _volume(looked)
@@ -76,6 +80,8 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             if settings.word(*keys) in OFF:
                 path = settings.path(*keys)
                 yield Problem(path, settings.place(*keys), fix=f"Take the line out of {quoted(path)}")
+        if not other:
+            yield from _devices(looked, settings)
     yield Note(f"the tools for {kind} and cloud-init's modules are there")
 
 
@@ -89,6 +95,37 @@ def _volume(looked: Looked) -> Iterator[Problem]:
             return
     told = f"the root is {root.name}, a volume of LVM, which neither growpart nor cloud-init grows"
     yield Problem("image", told, fix=BY_HAND)
+
+
+def _definitions(looked: Looked) -> Iterator[str]:
+    """The files by which systemd-repart grows the root: those that say its type."""
+    root = _root(looked)
+    for path in layered(looked.image, REPART, ".conf"):
+        for entry in entries(path, content_of(looked.image, path)):
+            own = root is not None and entry.value.lower() == root.type
+            if (entry.section, entry.key) == ("Partition", "Type") and (own or _ROOT_TYPE.fullmatch(entry.value)):
+                yield path
+
+
+def _devices(looked: Looked, settings: CloudInit) -> Iterator[Problem]:
+    """A list of what growpart is to grow, when the root is not in it."""
+    said, root = settings.get("growpart"), _root(looked)
+    if not isinstance(said, dict) or "devices" not in said or root is None or not root.number or root.type == "lvm":
+        return
+    value = settings.get("growpart", "devices")
+    devices = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+    if not any(_may_be(device, root.number) for device in devices):
+        path, place = settings.path("growpart", "devices"), settings.place("growpart", "devices")
+        told = f"{place}: the root is not among them"
+        yield Problem(path, told, fix=f"Take devices, below growpart, out of {quoted(path)}, or write devices: ['/']")
+
+
+def _may_be(device: str, root: int) -> bool:
+    """Whether a word for growpart may mean the partition *root* of the only disk; of a link only a boot tells."""
+    if not device.startswith("/dev/"):
+        return device == "/"
+    match = _PARTITION.fullmatch(device)
+    return match is None or (int(match["number"]) == root and match["disk"] in (None, "a"))
 
 
 def _root_kind(looked: Looked) -> str:
