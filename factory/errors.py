@@ -119,7 +119,9 @@ class RecipeError(FactoryError):
         self.faults = tuple(sorted(faults))
         files = sorted({fault.file for fault in self.faults})
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
-        super().__init__(f"{count} in {', '.join(files)}", hint="Mend the lines named above and run it again")
+        lines = any(fault.line for fault in self.faults)
+        hint = "Mend the lines named above and run it again" if lines else "Check the names"
+        super().__init__(f"{count} in {', '.join(files)}", hint=hint)
 
     def as_dict(self) -> dict[str, object]:
         return super().as_dict() | {"faults": [vars(fault) for fault in self.faults]}

@@ -83,7 +83,9 @@ def _stages(plan: Plan, accelerator: str, saves: bool) -> list[Row]:
 
     recipe = plan.recipe
     have = bases.cached(plan.base)
-    if have is None:
+    if have is None and plan.base.pin and plan.base.kind == "scratch":
+        state, hit = "cannot be made again: it is pinned, and not in the cache", "miss"
+    elif have is None:
         state, hit = "to be made: it is not in the cache", "miss"
     elif plan.base.pin or bases.fresh(plan.base, have.entry):
         state, hit = f"cached, {have.why}", "hit"

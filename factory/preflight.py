@@ -123,6 +123,9 @@ def _missing(programs: dict[str, str]) -> Iterator[str]:
 
 def _require_writable(place: Path) -> None:
     existing = _existing(place)
+    if not existing.is_dir():
+        with touching(existing, "Looking for a place to write to"):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
     if not os.access(existing, os.W_OK | os.X_OK):
         read_only = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
         number = errno.EROFS if read_only else errno.EACCES

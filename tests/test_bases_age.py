@@ -20,6 +20,8 @@ from factory.bases import Base, Definition, obtain, resolve
 from factory.cache import Cache
 from factory.console import Console
 from factory.errors import BaseError, HostError, UsageError
+from factory.plan import describe, make_plan
+from tests.recipe_files import HEAD, write
 
 real = pytest.mark.real
 PIN = "0123456789abcdef" * 4
@@ -185,8 +187,15 @@ def test_a_pinned_base_that_is_not_there(kind: Kind) -> None:
     with pytest.raises(BaseError, match="but is sha256:") as caught:
         get(f"debian-12@sha256:{PIN}")
     assert now.sha256 in caught.value.hint
-    with pytest.raises(BaseError, match="not in the cache"):
+    with pytest.raises(BaseError, match="not in the cache") as caught:
         get(f"debian-12@sha256:{PIN}", offline=True)
+    assert now.sha256 in caught.value.hint and "bases build" not in caught.value.hint  # a network is no help
+
+
+def test_the_plan_knows_that_a_pinned_base_cannot_be_made(kind: Kind, tmp_path: Path) -> None:
+    made = make_plan(str(write(tmp_path, HEAD.replace("debian-12", f"debian-12@sha256:{PIN}"))))
+    row = next(row for row in describe(made, "tcg", tmp_path / "out") if row.stage == "base")
+    assert row.state == "cannot be made again: it is pinned, and not in the cache"
 
 
 def test_a_failure_names_the_old_base(kind: Kind) -> None:

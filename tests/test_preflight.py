@@ -15,7 +15,7 @@ import pytest
 from factory import bases, disk, preflight, run
 from factory.cache import Cache
 from factory.console import Console
-from factory.errors import HostError, UsageError
+from factory.errors import FactoryError, HostError, UsageError
 from factory.plan import make_plan
 from tests.command_line import own_places
 from tests.recipe_files import HEAD, write
@@ -94,3 +94,15 @@ def test_what_the_making_of_a_base_takes_is_there_before_it_begins(
         preflight.check(plan, tmp_path / "out", "none", old_base=old_base)
     hint = caught.value.hint if caught else ""
     assert ("--accept-stale takes the base made 8 days ago" in hint) is (makes and days == 8)
+
+
+def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_places(tmp_path, monkeypatch)
+    image, out = tmp_path / "base.qcow2", tmp_path / "out"
+    disk.create(image, "qcow2", 1 << 20)
+    out.write_text("#!/bin/sh\n")
+    out.chmod(0o755)
+    with pytest.raises(FactoryError) as caught:
+        preflight.check(make_plan(str(write(tmp_path, HEAD.replace("debian-12", str(image))))), out, "none")
+    told = f"{caught.value.message} {caught.value.cause}"
+    assert str(out) in told and "permission" not in told.lower(), told

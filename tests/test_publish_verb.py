@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from factory.findings import Finding, Findings
 from factory.manifest import Manifest, read_manifest, text
 from factory.publish import mgc_api, mgc_images
 from tests import command_line, rule_images
@@ -269,9 +270,18 @@ def test_an_image_that_breaks_a_rule_is_not_published(site: Site, tmp_path: Path
     assert site.untouched()
 
 
-def test_a_build_that_was_refused_or_changed_is_not_published(site: Site, tmp_path: Path) -> None:
+def test_a_build_that_was_refused_or_changed_is_not_published(site: Site, tmp_path: Path, healthy: Path) -> None:
     refused = a_build(tmp_path / "refused", findings={"pass": 1, "warn": 0, "fail": 1, "skip": 0})
     assert site.factory("publish", refused).returncode == 5
+    aside = tmp_path / "20260101T000000Z-0123abcd.failed"
+    aside.mkdir()
+    (aside / "web.qcow2").write_bytes(healthy.read_bytes())
+    boot = Finding(rule="TEST-1", status="fail", severity="error", subject="boot bios", why="", source="")
+    (aside / "findings.json").write_text(
+        text(Findings(schema=1, image="web.qcow2", sha256=None, target="mgc", findings=(boot,)))
+    )
+    done = site.factory("publish", aside / "web.qcow2", "--target", "mgc")
+    assert done.returncode == 5 and "the image of a build that failed" in done.stderr
     (site.build / "nginx-1.10.qcow2").write_bytes(CONTENT + b"x")
     done = site.factory("publish", site.build)
     assert done.returncode == 6
@@ -286,6 +296,8 @@ def test_a_build_that_was_refused_or_changed_is_not_published(site: Site, tmp_pa
         (("publish", "BUILD", "--resume", "x"), "name one thing to publish"),
         (("publish", "no-such-build"), "there is no build"),
         (("publish", "BUILD", "--target", "mgd"), "Did you mean mgc?"),
+        (("publish", "BUILD", "--target", "mgc", "--target", "oci"), "one cloud at a time, not 2: mgc, oci"),
+        (("presign", "BUILD", "-t", "mgc", "-t", "oci"), "one cloud at a time"),
         (("publish", "BUILD", "--name", "a.b"), "write 'a-b'"),
         (("publish", "BUILD", "--vcpus", "0"), "--vcpus"),
         (("publish", "BUILD", "--vcpus", "two"), "--vcpus"),

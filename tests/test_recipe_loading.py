@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.errors import RecipeError, UsageError
+from factory.errors import Fault, RecipeError, UsageError
 from factory.recipe import (
     CommandTest,
     CopyStep,
@@ -188,6 +188,16 @@ def test_validate_reports_every_file(tmp_path: Path) -> None:
         ("recipes/web.yaml", 5),
     ]
     assert found[0].message == "There is no recipe 'gone'"
+
+
+def test_one_recipe_that_is_not_there_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "recipes" / "folder.yaml").mkdir(parents=True)
+    (tmp_path / "recipes" / "link.yaml").symlink_to("nothing")
+    for name, said in (("gone", "There is no"), (".", "There is no"), ("folder", "is a folder"), ("link", "not there")):
+        with pytest.raises(UsageError, match=said) as caught:
+            validate([name], root=tmp_path)
+        assert "Did you mean" not in f"{caught.value}{caught.value.hint}"
+    assert RecipeError([Fault("gone", 0, "", "There is no recipe 'gone'", "")]).hint == "Check the names"
 
 
 def test_a_recipe_is_found_by_name_by_path_and_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

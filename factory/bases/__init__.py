@@ -184,12 +184,15 @@ def _in_cache(request: _Request, store: cache.Cache, console: Console) -> Base |
             console.warn(f"The base {definition.name} was {old} and may lack updates: --offline takes it as it is")
             return _base(definition, entry, why=f"{old}, offline")
     if request.offline and definition.kind != "file":  # a file of this host needs no network
-        raise BaseError(
+        error = BaseError(
             f"the base {definition.name} is not in the cache",
             cause=f"The recipe pins sha256:{definition.pin}" if definition.pin else "--offline allows nothing else",
             hint=f"Run 'factory bases build {definition.name}' once with a network",
             code="base.offline",
         )
+        if definition.pin and definition.kind == "scratch":  # a network is no help
+            error.hint = _pin_mismatch(definition, store.get("base", request.key)).hint
+        raise error
     return None
 
 

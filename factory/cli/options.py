@@ -114,6 +114,17 @@ def keep_of(chosen: Keep | None) -> Keep:
     return Keep.on_failure if sys.stderr.isatty() and not os.environ.get("CI") else Keep.never
 
 
+def only(targets: list[str]) -> str:
+    """The one cloud of ``--target``; empty when none is named."""
+    if len(set(targets)) > 1:
+        raise UsageError(
+            f"one cloud at a time, not {len(set(targets))}: {', '.join(dict.fromkeys(targets))}",
+            hint="Call it once for each",
+            code="usage.target",
+        )
+    return next(iter(targets), "")
+
+
 def seconds_of(text: str, option: str) -> int:
     """The duration *text* of *option* in seconds."""
     from factory.units import parse_duration

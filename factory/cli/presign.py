@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.options import AsJson, Output, seconds_of
+from factory.cli.options import AsJson, Output, only, seconds_of
 from factory.cli.root import app, console_for
 from factory.errors import UsageError
 
@@ -24,15 +24,15 @@ UrlFile = Annotated[
 def presign(
     context: typer.Context,
     build: Annotated[str, typer.Argument(metavar="BUILD", help="A build's directory or id, a recipe, or an image.")],
-    target: Annotated[
-        str,
+    targets: Annotated[
+        list[str],
         typer.Option(
             "--target",
             "-t",
             metavar="T",
             help="The cloud that will fetch it; default that of its last publication, else the build's, else generic.",
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     expires: Expires = "24h",
     head: Annotated[bool, typer.Option("--head", help="Sign for HEAD, which a URL for GET does not allow.")] = False,
     url_file: UrlFile = None,
@@ -43,7 +43,7 @@ def presign(
     from factory.publish import artefacts, signing
 
     console = console_for(context)
-    seconds = seconds_of(expires, "--expires")
+    target, seconds = only(targets), seconds_of(expires, "--expires")
     if url_file:
         signing.check_place(url_file)
     artefact = artefacts.of(artefacts.find(build, output), failure=UsageError)

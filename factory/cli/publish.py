@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory.cli.options import AsJson, IfExists, LogFormatHere, Output, given, seconds_of
+from factory.cli.options import AsJson, IfExists, LogFormatHere, Output, given, only, seconds_of
 from factory.cli.presign import Expires, UrlFile
 from factory.cli.root import app, console_for
 from factory.errors import UsageError
@@ -25,9 +25,9 @@ def publish(
         str,
         typer.Argument(metavar="BUILD-or-IMAGE", help="A build, a recipe's name for its latest, or an image file."),
     ] = "",
-    target: Annotated[
-        str, typer.Option("--target", "-t", metavar="T", help="The cloud; default the build's own.")
-    ] = "",
+    targets: Annotated[
+        list[str], typer.Option("--target", "-t", metavar="T", help="The cloud; default the build's own.")
+    ] = [],  # noqa: B006
     name: Annotated[str, typer.Option("--name", help="In the cloud; default NAME-VERSION, with dashes for dots.")] = "",
     description: Annotated[str, typer.Option("--description", help="Default the recipe's.")] = "",
     version: Annotated[str, typer.Option("--version", help="Default the recipe's.")] = "",
@@ -71,6 +71,7 @@ def publish(
         delete_failed=delete_failed,
         wait=0 if no_wait else seconds_of(timeout, "--timeout"),
     )
+    target = only(targets)
     life = seconds_of(expires, "--expires")
     _agree(subject, resume, given(context))
     console = console_for(context, log_format)

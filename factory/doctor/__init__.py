@@ -191,7 +191,9 @@ def _places() -> Iterator[Check]:
     ):
         existing = next(parent for parent in (place, *place.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
-        if not os.access(existing, os.W_OK):
+        if not existing.is_dir():
+            yield Check("fail", name, f"{existing} is no folder", f"Remove it, or name another folder with {setting}")
+        elif not os.access(existing, os.W_OK):
             yield Check(
                 "fail", name, f"{place} cannot be written", f"Change its owner, or name another folder with {setting}"
             )

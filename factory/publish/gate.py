@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from factory import targets
 from factory.errors import ImageRefused
-from factory.findings import Finding, failed
-from factory.manifest import ChecksEntry, read_manifest
+from factory.findings import Finding, Findings, failed
+from factory.manifest import FINDINGS, ChecksEntry, read_manifest
 from factory.publish import Artefact, artefacts
 
 if TYPE_CHECKING:
@@ -34,7 +35,21 @@ def artefact_of(name: str, output: Path, console: Console) -> Artefact:
             )
         if not manifest.boots:
             console.warn(f"The build in {place} was made without a boot test")
+    elif refused := _refused_beside(place):
+        raise ImageRefused(
+            f"{place} is not published, because {refused} of the findings beside it refuse it",
+            cause=f"It is the image of a build that failed: {FINDINGS} in its folder is of this very file",
+            hint="Mend the recipe and build it again",
+        )
     return artefacts.of(place)
+
+
+def _refused_beside(image: Path) -> int:
+    """How many findings of a build that set *image* aside refuse it: a check, or a boot that nothing here repeats."""
+    with contextlib.suppress(OSError, ValueError):
+        document = Findings.model_validate_json((image.parent / FINDINGS).read_bytes())
+        return len(failed(document.findings)) if document.image == image.name else 0
+    return 0
 
 
 def passed(artefact: Artefact, target: str, console: Console, firmware: str = "") -> Artefact:

@@ -39,17 +39,20 @@ def load_recipe(name_or_path: str, *, settings: Map[str, str] = _NO_SETTINGS, ro
 
 
 def validate(names: Iterable[str], *, settings: Map[str, str] | None = None, root: Path | None = None) -> list[Fault]:
-    """Every fault of every recipe in *names*, sorted; a recipe that is not there is one fault.
+    """Every fault of every recipe in *names*, sorted; one that is not there is a fault, or a UsageError when alone.
 
     Without *settings*, variables that wait for a ``--set`` are no fault.
     """
     faults: list[Fault] = []
-    for name in dict.fromkeys(names):
+    asked = list(dict.fromkeys(names))
+    for name in asked:
         try:
             faults += _load(name, settings, root)[1]
         except RecipeError as error:
             faults += error.faults
         except UsageError as error:
+            if len(asked) == 1:
+                raise
             faults.append(Fault(escape(name), 0, "", error.message, error.remedy))
     return sorted(faults)
 
@@ -57,7 +60,7 @@ def validate(names: Iterable[str], *, settings: Map[str, str] | None = None, roo
 def recipe_names(root: Path | None = None) -> list[str]:
     """The names of the recipes in ``recipes/`` below *root*."""
     folder = (root or Path.cwd()) / FOLDER
-    return sorted({file.stem for suffix in SUFFIXES for file in folder.glob(f"[!.]*{suffix}")})
+    return sorted({file.stem for suffix in SUFFIXES for file in folder.glob(f"[!.]*{suffix}") if file.is_file()})
 
 
 def find_recipe(name_or_path: str, root: Path | None = None) -> Path:
@@ -75,11 +78,14 @@ def find_recipe(name_or_path: str, root: Path | None = None) -> Path:
         hint = f"Did you mean {tried}{SUFFIXES[0]}?" if path.suffix not in SUFFIXES and beside.is_file() else ""
         special = path.exists() and not path.is_dir() and not path.is_file()
         ending = path.is_file() and path.suffix not in SUFFIXES
+        dangling = path.is_symlink() and not path.exists()
+        folder = path.is_dir() and path.suffix in SUFFIXES
         above = next((each for each in top.absolute().parents if not by_path and (each / tried).is_file()), None)
     except (OSError, ValueError, RuntimeError):
-        hint, special, ending, above = "", False, False, None
-    if special or ending:
-        why = "is not a regular file" if special else "does not end with .yaml"
+        hint, special, ending, dangling, folder, above = "", False, False, False, False, None
+    if special or ending or dangling or folder:
+        why = "is a folder" if folder else "is a symbolic link to a file that is not there" if dangling else ""
+        why = why or ("is not a regular file" if special else "does not end with .yaml")
         raise UsageError(f"{quote(str(tried), 200)} {why}", hint="A recipe is a file such as recipes/nginx.yaml")
     known = recipe_names(root)
     if not hint and above:
