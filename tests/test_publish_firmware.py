@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from factory import disk
 from tests import rule_images
 from tests.command_line import inside, own_places
 from tests.rule_images import esp, on_disk
+from tests.test_manifest import facts
+from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
 
@@ -46,3 +50,35 @@ def test_an_image_is_taken_for_the_firmware_that_finds_its_loader(
     assert done.returncode == (0 if taken else 5), done.stderr
     assert ("MGC-F06" in done.stderr) is not taken
     assert ("--uefi" in done.stderr) is not taken
+
+
+@pytest.mark.parametrize(
+    ("loaders", "boots", "options", "taken"),
+    [
+        ("bios", ["bios"], ["--uefi"], False),
+        ("bios and uefi", ["bios"], ["--uefi"], True),
+        ("bios", ["bios"], [], True),
+        ("uefi", [], [], False),  # nobody saw it boot
+    ],
+)
+def test_a_build_is_looked_at_again_for_a_firmware_that_it_was_not_booted_by(
+    loaders: str,
+    boots: list[str],
+    options: list[str],
+    taken: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own_places(tmp_path, monkeypatch)
+    image = rule_images.make(tmp_path / "nginx-1.10.qcow2", "debian", *LOADERS[loaders])
+    content, size = image.read_bytes(), disk.info(image, "qcow2").virtual_size
+    entry = facts()["image"] | {
+        "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "virtual_size": size
+    }  # fmt: skip
+    booted = [facts()["boots"][0] | {"firmware": firmware} for firmware in boots]
+    folder = a_build(tmp_path / "out" / "nginx", image=entry, boots=booted, requirements={})
+    (folder / image.name).write_bytes(content)
+    done = inside(capsys, monkeypatch)("publish", folder, "--target", "mgc", "--dry-run", *options)
+    assert done.returncode == (0 if taken else 5), done.stderr
+    assert ("MGC-F06" in done.stderr) is not taken

@@ -66,10 +66,11 @@ def passed(artefact: Artefact, target: str, console: Console, firmware: str = ""
 def check(artefact: Artefact, target: str, console: Console, firmware: str = "") -> None:
     """Look at the image by the rules of *target*, unless it comes from a build that did. Raises ImageRefused.
 
-    What the recipe of the build lets the checks pass is let pass here, too.
+    A build knows the firmware that it was booted by; for another one it is looked at all the same. What the recipe of the build lets the checks pass is let pass here, too.
     """
     build = read_manifest(artefact.folder) if artefact.folder else None
-    if build and target in (build.targets or ("generic",)):  # a build without a target keeps the rules of generic
+    known_to_boot = build and firmware in ("", *(boot.firmware for boot in build.boots))
+    if build and known_to_boot and target in (build.targets or ("generic",)):  # without a target: the rules of generic
         return
     from factory.checking import Known, ignoring
     from factory.checking import check as look
