@@ -25,7 +25,7 @@ def xml(code: str, message: str = "", **more: str) -> bytes:
 
 class FaultyWay(ThreadingHTTPServer):
     """*fault* is asked for each request (method and path): what to answer, ``reset`` to break it half-way, ``lose`` to
-    drop the store's answer, or None.
+    drop the store's answer, ``cut`` to end the connection in the middle of it, or None.
     """
 
     daemon_threads = True
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lose":  # the store did it, and nobody hears of it
             self.close_connection = True
             return
-        self._answer(status, answer, headers)
+        self._answer(status, answer, headers, len(answer) // 2 if fault == "cut" else len(answer))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815
 
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {name: value for name, value in answer.getheaders() if name.lower() != "connection"}
             return answer.status, answer.read(), headers
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], sent: int | None = None) -> None:
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in ("content-length", "transfer-encoding"):
@@ -106,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:sent])
+        self.close_connection = self.close_connection or (sent is not None and sent < len(body))
 
 
 @contextlib.contextmanager

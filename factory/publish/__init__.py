@@ -66,7 +66,7 @@ class StoredObject:
     size: int
     sha256: str
     fresh: bool = True
-    verified: str = ""  # how: "etag", "read back" or "metadata"
+    verified: str = ""  # how: "etag", "read back", or "noted" by this host before
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 from factory.errors import PublishError
-from factory.publish import Artefact, Head, StoredObject
-from factory.publish.parts import whole_etag
+from factory.publish import Artefact, Head, StoredObject, verified
+from factory.publish.parts import cut, md5, part_size, whole_etag
 from factory.publish.s3 import Bucket
 
 if TYPE_CHECKING:
@@ -19,10 +18,12 @@ SETTLING = 30.0  # seconds in which a store may still show what was there before
 
 
 class Arrived:
-    """The object at *key* of *bucket*, which is to be *artefact*. All methods but :meth:`verified` raise Refusal."""
+    """The object at *key* of *bucket*, which is to be *artefact*. All methods raise Refusal."""
 
-    def __init__(self, bucket: Bucket, artefact: Artefact, key: str, stage: Stage) -> None:
-        self._bucket, self._artefact, self._key, self._stage = bucket, artefact, key, stage
+    def __init__(self, bucket: Bucket, artefact: Artefact, key: str, stage: Stage | None) -> None:
+        """*stage* is told what takes time."""
+        self._bucket, self._artefact, self._key = bucket, artefact, key
+        self._note = stage.note if stage else lambda _: None
 
     def there(self, *, soon: bool) -> bool:
         """Whether the image is there and tells its sha256; *soon*: it may take a while until the store shows it."""
@@ -39,10 +40,7 @@ class Arrived:
             raise self._unseen()
         how = ""
         if self._ours(head):
-            if len(digests) == parts and head.etag == whole_etag(list(digests)):
-                how = "etag"
-            elif self._read_back() == self._artefact.sha256:
-                how = "read back"
+            how = "etag" if len(digests) == parts and head.etag == whole_etag(list(digests)) else self._read_back()
         if not how:
             self._bucket.delete(self._key)
             raise PublishError(
@@ -51,10 +49,38 @@ class Arrived:
                 hint="Publish again; if it happens again, the store or the way to it damages data",
                 code="publish.upload-mismatch",
             )
+        return self._stored(head, how)
+
+    def noted(self) -> tuple[Head | None, StoredObject | None]:
+        """What tells of itself that it is the image; and the same as an object when this host verified it before."""
+        head = self._bucket.head(self._key)
+        if not self._ours(head) or "sha256" not in head.metadata:
+            return None, None
+        known = verified.noted(self._address, head.etag, self._artefact.sha256)
+        return head, self._stored(head, "noted", fresh=False) if known else None
+
+    def proven(self, head: Head, file: int) -> StoredObject | None:
+        """The object of *head* when it is the image, whose open file is *file*; None when it only says so.
+
+        Its metadata are as old as the upload's beginning: they say nothing of the bytes that arrived.
+        """
+        self._note("comparing what is there")
+        size = self._artefact.size
+        digests = [md5(file, part, lambda: None) for part in cut(size, part_size(size))]
+        how = "etag" if head.etag == whole_etag(digests) else self._read_back()
+        return self._stored(head, how, fresh=False) if how else None
+
+    def _stored(self, head: Head, how: str, *, fresh: bool = True) -> StoredObject:
         bucket, artefact = self._bucket, self._artefact
+        if how != "noted":
+            verified.note(self._address, head.etag, artefact.sha256)
         return StoredObject(
-            bucket.endpoint, bucket.region, bucket.name, self._key, artefact.size, artefact.sha256, verified=how
+            bucket.endpoint, bucket.region, bucket.name, self._key, artefact.size, artefact.sha256, fresh, how
         )
+
+    @property
+    def _address(self) -> str:
+        return f"{self._bucket.endpoint}/{self._bucket.name}/{self._key}"
 
     def _shown(self) -> Head | None:
         """What the store has at our key, once that is ours; some stores show for a while what was there before."""
@@ -63,7 +89,7 @@ class Arrived:
             head = self._bucket.head(self._key)
             if self._ours(head) or time.monotonic() + pause > end:
                 return head
-            self._stage.note("waiting until the store shows the image")
+            self._note("waiting until the store shows the image")
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 
@@ -81,8 +107,6 @@ class Arrived:
         )
 
     def _read_back(self) -> str:
-        self._stage.note("its ETag says nothing of its bytes: reading it back")
-        digest = hashlib.sha256()
-        for block in self._bucket.blocks(self._key):
-            digest.update(block)
-        return digest.hexdigest()
+        """``read back`` when all bytes are the image's."""
+        self._note("its ETag says nothing of its bytes: reading it back")
+        return "read back" if self._bucket.sha256(self._key) == self._artefact.sha256 else ""

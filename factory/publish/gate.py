@@ -66,7 +66,8 @@ def passed(artefact: Artefact, target: str, console: Console, firmware: str = ""
 def check(artefact: Artefact, target: str, console: Console, firmware: str = "") -> None:
     """Look at the image by the rules of *target*, unless it comes from a build that did. Raises ImageRefused.
 
-    A build knows the firmware that it was booted by; for another one it is looked at all the same. What the recipe of the build lets the checks pass is let pass here, too.
+    A build that no boot test started by *firmware* is looked at all the same. What the recipe of the build lets the
+    checks pass is let pass here, too.
     """
     build = read_manifest(artefact.folder) if artefact.folder else None
     known_to_boot = build and firmware in ("", *(boot.firmware for boot in build.boots))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -122,11 +123,29 @@ class Bucket:
         metadata = {name.lower(): text for name, text in found.get("Metadata", {}).items()}
         return Head(_told(found, "ContentLength"), _etag(found.get("ETag", "")), metadata)
 
-    def blocks(self, key: str) -> Iterator[bytes]:
-        """The bytes at *key*, in pieces."""
-        found = self._patiently(lambda: self._client.get_object(Bucket=self.name, Key=key))
-        with self._speaking(), contextlib.closing(found["Body"]) as body:
-            yield from body.iter_chunks(1 << 20)
+    def sha256(self, key: str) -> str:
+        """The sha256 of the bytes at *key*; where the connection breaks, the rest is asked for as patiently again."""
+        digest, at, furthest = hashlib.sha256(), 0, 0
+
+        def rest() -> None:
+            nonlocal digest, at, furthest
+            found = self._client.get_object(Bucket=self.name, Key=key, **({"Range": f"bytes={at}-"} if at else {}))
+            with contextlib.closing(found["Body"]) as body:
+                if at and not found.get("ContentRange", "").startswith(f"bytes {at}-"):  # some stores know no ranges
+                    digest, at = hashlib.sha256(), 0
+                for block in body.iter_chunks(1 << 20):
+                    digest.update(block)
+                    at += len(block)
+                    furthest = max(furthest, at)
+
+        while True:
+            before = furthest
+            try:
+                self._patiently(rest)
+                return digest.hexdigest()
+            except Refusal as refusal:
+                if not refusal.transient or furthest == before:
+                    raise
 
     def put(self, key: str, data: bytes, content_type: str, md5: bytes) -> None:
         """Put a small object."""

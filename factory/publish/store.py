@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from factory.errors import PublishError
+from factory.files import touching
 from factory.publish import Artefact, PresignedUrl, StoredObject, pending, store_settings
+from factory.publish.arrived import Arrived
 from factory.publish.keys import folder_of, metadata_of, plain
 from factory.publish.refusals import Refusal
 from factory.publish.s3 import PATIENCE, Bucket
@@ -100,26 +102,21 @@ class Store:
         """End all waiting for the store: nobody wants its answers any more."""
         self._bucket.patience.stop.set()
 
-    def find(self, artefact: Artefact) -> StoredObject | None:
-        """The object with exactly these bytes, if it is there."""
-        with self.asking("looking for the image"):
-            head = self._bucket.head(self.key(artefact))
-        if head is None or head.size != artefact.size or head.metadata.get("sha256") != artefact.sha256:
-            return None
-        return self._stored(artefact, verified="metadata")
+    def find(self, artefact: Artefact, stage: Stage | None = None, file: int | None = None) -> StoredObject | None:
+        """The object with exactly these bytes, if it is there. *file* is a descriptor of the image.
 
-    def _stored(self, artefact: Artefact, *, verified: str) -> StoredObject:
-        bucket = self._bucket
-        return StoredObject(
-            endpoint=bucket.endpoint,
-            region=bucket.region,
-            bucket=bucket.name,
-            key=self.key(artefact),
-            size=artefact.size,
-            sha256=artefact.sha256,
-            fresh=False,
-            verified=verified,
-        )
+        What this host did not verify before is compared with the image, by its ETag or byte by byte.
+        """
+        with contextlib.ExitStack() as ends:
+            ends.enter_context(self.asking("looking for the image"))
+            arrived = Arrived(self._bucket, artefact, self.key(artefact), stage)
+            head, known = arrived.noted()
+            if head is None or known is not None:
+                return known
+            if file is None:
+                ends.enter_context(touching(artefact.image, "Reading an image"))
+                file = ends.enter_context(artefact.image.open("rb")).fileno()
+            return arrived.proven(head, file)
 
     def begin(self, artefact: Artefact, stage: Stage, file: int | None = None) -> PartsUpload | Present:
         """Begin an upload, or go on with one that was interrupted; the same bytes are not sent twice.
@@ -128,7 +125,7 @@ class Store:
         image, when its path may change meanwhile.
         """
         self._bucket.patience.waiting = lambda refusal, left: stage.note(self.waits(refusal, left))
-        found = self.find(artefact)
+        found = self.find(artefact, stage, file)
         if found is not None:
             stage.note("the same bytes are there already")
             return Present(found)
