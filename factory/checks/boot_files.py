@@ -9,10 +9,16 @@ from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.reading import boot_entries
+from factory.reading.boot_firmware import read_bios
 
 SEPARATE = (
     "Make an entry with kernel and initramfs as files of their own beside it, in the guest: layout=bls in "
     "/etc/kernel/install.conf, then kernel-install add VERSION /lib/modules/VERSION/vmlinuz"
+)
+
+STUB = (
+    "Write the UUID that blkid shows for the file system with /boot into it, or in the guest: "
+    "grub-install --target=x86_64-efi --removable && update-grub"
 )
 
 
@@ -35,14 +41,23 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 # Another entry may be chosen by hand; the default is what a cloud boots.
                 yield Problem(file.path, f"{entry.path}:{entry.line}: {which} loads it, and it is not there",
                               warn=not entry.default)  # fmt: skip
+    stranded = found.stranded if _by_uefi(looked) and not any(_unified(looked)) else ()
     for missing in found.missing:
         if not missing.what.startswith("default entry"):
-            where = f"{missing.path}:{missing.line}"
-            yield Problem(missing.path, f"{where}: {missing.what}: not on this disk", warn=True)
+            seen = f"{missing.path}:{missing.line}: {missing.what}: not on this disk"
+            if missing in stranded:
+                yield Problem(missing.path, f"{seen}, and UEFI finds no boot entry without it", fix=STUB)
+            else:
+                yield Problem(missing.path, seen, warn=True)
     default = next((entry for entry in found.entries if entry.default), found.entries[0])
     yield Note(
         f"{len(found.entries)} boot entries; the default is {default.path}:{default.line}: {default.kernel.path}"
     )
+
+
+def _by_uefi(looked: Looked) -> bool:
+    """Whether the image is booted by UEFI: because it is asked for, or because nothing else is there."""
+    return looked.firmware == "uefi" or (not looked.firmware and bool(read_bios(looked.disk)))
 
 
 def _unified(looked: Looked) -> Iterator[str]:

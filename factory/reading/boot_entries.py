@@ -64,13 +64,15 @@ class BootEntries:
     """All *entries*, the configuration *files* they are from, and what those refer to in vain (*missing*).
 
     *timeouts* has, for each platform of GRUB and for extlinux, the seconds until the default starts; -1 is never. A
-    configuration of GRUB that sets none is not in it.
+    configuration of GRUB that sets none is not in it. *stranded* is what the configurations of GRUB on an EFI system
+    partition refer to in vain, when none of them reaches an entry and UEFI has no other boot loader that does.
     """
 
     entries: tuple[BootEntry, ...] = ()
     files: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     timeouts: dict[str, float] = field(default_factory=dict)
+    stranded: tuple[Missing, ...] = ()
 
 
 def read(image: Image) -> BootEntries:
@@ -78,7 +80,7 @@ def read(image: Image) -> BootEntries:
     found = _Found(image)
     for start, platform in _grub_starts(image):
         if platform == "efi" or shown(image, start) not in found.files:
-            found.add_grub(grub.run(image, start, platform))
+            found.add_grub(grub.run(image, start, platform), stub=start.path.startswith("/EFI/"))
     for place in _existing(image, (f"{folder.rstrip('/')}/{name}" for folder in _EXTLINUX for name in extlinux.NAMES)):
         if shown(image, place) not in found.files:
             found.add_extlinux(place)
@@ -109,6 +111,8 @@ class _Found:
         self._entries: dict[tuple[str, int, str, str, str, tuple[str, ...]], BootEntry] = {}
         self._missing: list[Missing] = []
         self._timeouts: dict[str, float] = {}
+        self._stranded: list[Missing] = []
+        self._by_uefi = False  # whether a boot loader of UEFI reaches an entry
         self.files: list[str] = []
 
     def result(self) -> BootEntries:
@@ -117,11 +121,14 @@ class _Found:
             tuple(dict.fromkeys(self.files)),
             tuple(dict.fromkeys(self._missing)),
             self._timeouts,
+            () if self._by_uefi else tuple(dict.fromkeys(self._stranded)),
         )
 
-    def add_grub(self, menu: Menu) -> None:
+    def add_grub(self, menu: Menu, *, stub: bool = False) -> None:
+        """*stub*: it begins on an EFI system partition."""
         self.files += menu.files
         self._missing += menu.missing
+        self._stranded += menu.missing if stub else []
         default = menu.variables.get("default", "") or "0"
         shown_entries = [(entry.number, entry.title, entry.id, self._of_grub(entry)) for entry in menu.entries]
         top = len({entry.number.partition(">")[0] for entry in menu.entries})
@@ -130,6 +137,7 @@ class _Found:
                 shown_entries.append((str(top), each.title, each.id, self._of_bls(each, "bls")))
                 self.files.append(shown(self._image, Place(each.partition, each.path)))
                 top += 1
+        self._by_uefi = self._by_uefi or (stub and bool(shown_entries))
         chosen = _chosen(default, [(number, title, name) for number, title, name, _ in shown_entries])
         if chosen is None and shown_entries:
             where = self._origin(menu, default)
@@ -194,6 +202,7 @@ class _Found:
             path = shown(self._image, Place(partition, loader))
             self._missing.append(Missing(path, line, f"default entry {wanted!r}"))
         chosen = (matching or found)[:1]
+        self._by_uefi = self._by_uefi or bool(found)
         for each in found:
             self.files.append(shown(self._image, Place(partition, each.path)))
             self._add(self._of_bls(each, "systemd-boot"), default=each in chosen)

@@ -11,12 +11,15 @@ from tests.rule_images import (
     Case,
     append,
     benign,
+    broken,
     cases,
+    check,
     defect,
     edit,
     esp,
     folder,
     link,
+    make,
     on_disk,
     prove,
     remove,
@@ -65,6 +68,11 @@ def luks(disk: Path, offset: int) -> None:
     with disk.open("r+b") as file:
         file.seek(offset)
         file.write(b"LUKS\xba\xbe\0\2" + bytes(4000))
+
+
+def without_boot_code(disk: Path) -> None:
+    with disk.open("r+b") as file:
+        file.write(bytes(440))
 
 
 RECOVERY = f"""menuentry 'x (recovery mode)' {{
@@ -194,7 +202,33 @@ CASES += [
                                      "EFI/debian/grub.cfg": STUB.format(OTHER).encode()})),
     benign("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510),
                                      "EFI/debian/grub.cfg": STUB.format(ROOT_UUID).encode()})),
+    benign("GEN-G02", "debian", esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510),
+                                     "EFI/BOOT/grub.cfg": STUB.format(ROOT_UUID).encode()}),
+           known={"firmware": "uefi"}, alone=True),
 ]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "uuids", "firmware", "bios", "status"),
+    [
+        ("debian", [OTHER], "uefi", True, "fail"),
+        ("BOOT", [OTHER], "uefi", True, "fail"),
+        ("debian", [OTHER], "", False, "fail"),  # nothing but UEFI can boot it
+        ("debian", [OTHER], "bios", True, "warn"),
+        ("debian", [OTHER], "", True, "warn"),
+        ("debian", [OTHER, ROOT_UUID], "uefi", True, "warn"),  # another stub leads to the entries
+    ],
+)
+def test_a_stub_on_the_esp_that_leads_nowhere(
+    name: str, uuids: list[str], firmware: str, bios: bool, status: str, tmp_path: Path
+) -> None:
+    stubs = {f"EFI/{name}{number or ''}/grub.cfg": STUB.format(uuid).encode() for number, uuid in enumerate(uuids)}
+    changes = [esp({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510)} | stubs)]
+    if not bios:
+        changes.append(on_disk(without_boot_code))
+    found = check(make(tmp_path / "disk.img", "debian", *changes), "generic", firmware=firmware)
+    assert {each.status for each in broken(found)["GEN-G02"]} == {status}
 
 
 @pytest.mark.real
