@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.reading import systemd
+from factory.reading import first_boot, systemd
 
 _FILES = {
     "/etc/nologin": ("only root may log in while it is there", False),
@@ -40,4 +40,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         if path := units.masked(unit):
             told = f"{path}: {unit} is masked, and no normal boot does without it"
             yield Problem(path, told, fix=f"systemctl unmask {unit}")
+    for question in first_boot.read(image):
+        told = f"{question.path} starts {question.unit}: {question.why}"
+        yield Problem(question.path, told, fix=f"systemctl mask {question.unit}")
     yield Note(f"the system boots to {target}")

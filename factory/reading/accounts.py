@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from factory.inspection import Image
 
 PASSWD, SHADOW, GROUP, GSHADOW = "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"
+UNPROVISIONED = "!unprovisioned"
+"""What systemd-sysusers writes for a root whom nobody gave a password."""
 NOBODY = (65533, 65534, 65535, 4294967294)
 _DYNAMIC = range(61184, 65520)  # systemd gives them to services while they run
 _NO_SHELLS = ("nologin", "false", "sync", "shutdown", "halt", "null", "true", "git-shell")
@@ -122,6 +124,8 @@ def kind(password: str) -> Password:
     """What a password field lets in; see :attr:`Account.kind`."""
     if not password:
         return "none"
+    if password == UNPROVISIONED:  # without its mark it is as long as a hash of DES
+        return "locked"
     if _HASH.fullmatch(password):
         return "usable"
     return "kept" if _HASH.fullmatch(password.lstrip("!*")) else "locked"

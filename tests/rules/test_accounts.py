@@ -40,6 +40,8 @@ PASSWORDS = [
     benign("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root:!:")),
     benign("GEN-G31", "debian", replace("/etc/shadow", "mail:*:", "mail:!*:")),
     benign("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", "root:!!:")),
+    benign("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", "root:!unprovisioned:"), alone=True),
+    defect("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", "root:!unprovisionec:")),  # a hash of DES, kept
     benign("GEN-G31", "suse", remove("/etc/gshadow")),
 ]
 STRANGERS = [

@@ -9,6 +9,7 @@ import pytest
 from tests.boot_files import bzimage, cpio
 from tests.rule_images import (
     Case,
+    Change,
     append,
     benign,
     broken,
@@ -75,6 +76,17 @@ def without_boot_code(disk: Path) -> None:
         file.write(bytes(440))
 
 
+def service(name: str, target: str, text: str = "[Service]\nExecStart=/usr/bin/x\n") -> list[Change]:
+    """A unit that is there, and is started."""
+    path = f"/usr/lib/systemd/system/{name}"
+    return [write(path, text), link(f"/etc/systemd/system/{target}.wants/{name}", path)]
+
+
+RECONFIGURE = "[Unit]\nConditionPathExists=/var/lib/YaST2/reconfig_system\n[Service]\nExecStart=/usr/bin/x\n"
+FIRSTBOOT = """[Unit]\nDefaultDependencies=no\nConditionPathIsReadWrite=/etc\nConditionFirstBoot=yes
+[Service]\nType=oneshot\nStandardInput=tty
+ExecStart=systemd-firstboot --prompt-locale --prompt-keymap --prompt-timezone --prompt-root-password\n"""
+CHOICES = [folder(path) for path in ("/usr/lib/locale/en_US.utf8", "/usr/share/zoneinfo", "/usr/lib/kbd/keymaps")]
 RECOVERY = f"""menuentry 'x (recovery mode)' {{
 linux /boot/vmlinuz-{suse.KERNEL} {suse.OPTIONS.replace("console=ttyS0,115200", "single")}
 initrd /boot/initrd-{suse.KERNEL}
@@ -191,6 +203,13 @@ CASES = [
     defect("BT17", "suse", link("/etc/systemd/system/systemd-logind.service", "/dev/null")),
     benign("BT17", "debian", write("/etc/nologin.txt", ""),
            link("/etc/systemd/system/systemd-networkd-wait-online.service", "/dev/null")),
+    *(defect("BT17", family, *service(unit, "multi-user.target")) for family, unit in
+      (("suse", "YaST2-Firstboot.service"), ("rhel", "initial-setup.service"), ("debian", "debug-shell.service"))),
+    defect("BT17", "suse", *service("jeos-firstboot.service", "multi-user.target", RECONFIGURE),
+           write("/var/lib/YaST2/reconfig_system", "")),
+    benign("BT17", "suse", *service("jeos-firstboot.service", "multi-user.target", RECONFIGURE),
+           write("/etc/systemd/system/debug-shell.service", "[Service]\nExecStart=/bin/sh\n")),
+    benign("BT17", "rhel", *service("systemd-firstboot.service", "sysinit.target", FIRSTBOOT), *CHOICES),
     # BT18: encryption
     defect("BT18", "debian", write("/etc/crypttab", f"root UUID={ROOT_UUID} none luks\n")),
     defect("BT18", "debian", on_disk(lambda disk: luks(disk, 1 << 20)), related=("GEN-F04", "GEN-G01")),
@@ -229,6 +248,30 @@ def test_a_stub_on_the_esp_that_leads_nowhere(
         changes.append(on_disk(without_boot_code))
     found = check(make(tmp_path / "disk.img", "debian", *changes), "generic", firmware=firmware)
     assert {each.status for each in broken(found)["GEN-G02"]} == {status}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ([*CHOICES, remove("/etc/locale.conf")], "locale, keymap"),
+        ([*CHOICES, remove("/etc/localtime"), write("/etc/vconsole.conf", "KEYMAP=us\n")], "timezone"),
+        ([replace("/etc/shadow", "root:*:", "root:!unprovisioned:")], "root-password"),
+        ([*CHOICES, write("/etc/vconsole.conf", "KEYMAP=us\n")], ""),
+        # The only locale is taken without a question; without key tables or time zones none is asked for.
+        ([folder("/usr/lib/locale/C.utf8"), remove("/etc/locale.conf", "/etc/localtime", "/usr/share/zoneinfo")], ""),
+        (
+            [*CHOICES, remove("/etc/locale.conf"), link("/etc/systemd/system/systemd-firstboot.service", "/dev/null")],
+            "",
+        ),
+    ],
+)
+def test_what_a_first_boot_asks(changes: list[Change], asked: str, tmp_path: Path) -> None:
+    wizard = service("systemd-firstboot.service", "sysinit.target", FIRSTBOOT)
+    first = write("/etc/machine-id", "uninitialized\n")
+    found = broken(check(make(tmp_path / "disk.img", "rhel", *wizard, first, *changes)))
+    told = [each.evidence.partition("nothing sets: ")[2] for each in found.get("BT17", [])]
+    assert told == ([asked] if asked else [])
 
 
 @pytest.mark.real
