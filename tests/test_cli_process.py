@@ -174,6 +174,19 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback(tmp_path: Path, numb
 
 
 @pytest.mark.real
+def test_an_interrupt_is_an_event_where_events_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o700)
+    lock = tmp_path / "cache/locks" / f"base-{bases.resolve('debian-12').key}.lock"
+    holding = locking.lock(lock, what="the base", console=Console.quiet())
+    with holding, waiting("--log-format", "json", "bases", "build", "debian-12") as process:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    events = [json.loads(line) for line in said.splitlines()]
+    assert process.returncode == 130 and events[-1]["event"] == "message"
+    assert events[-1]["text"] == "interrupted; everything is cleaned up"
+
+
+@pytest.mark.real
 def test_what_nohup_ignores_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").mkdir(mode=0o700)
     lock = tmp_path / "cache/locks" / f"base-{bases.resolve('debian-12').key}.lock"

@@ -59,8 +59,7 @@ def main() -> None:
     except ImportError as error:
         status = _show(libraries.lacking(error))
     except KeyboardInterrupt:
-        close_console()
-        _note("interrupted; everything is cleaned up")
+        _interrupted("interrupted; everything is cleaned up")
         status = interrupts.STATUS
     except BrokenPipeError:
         if not _unread():
@@ -141,6 +140,11 @@ def _usage(error: Exception) -> int:
     return _show(UsageError(text, hint=hint, code="usage.command-line"))
 
 
-def _note(text: str) -> None:
+def _interrupted(text: str) -> None:
+    console = last_console()
+    console.close()
+    if console.tells_events:
+        console.say(text)
+        return
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{text}\n")

@@ -64,6 +64,11 @@ class Console:
         """A console that shows nothing and still keeps the timeline."""
         return cls()
 
+    @property
+    def tells_events(self) -> bool:
+        """Whether every line that is shown is a JSON object."""
+        return any(isinstance(face, JsonFace) for face, _ in self._faces)
+
     # Stages
 
     def stage(self, name: str, *, parent: Stage | None = None) -> Stage:

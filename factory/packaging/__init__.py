@@ -51,7 +51,7 @@ def of_guest(session: Session) -> PackageSystem:
     raise StepFailed(
         f"packages cannot be installed on {release.get('PRETTY_NAME') or release.get('ID') or 'this guest'}",
         cause=f"The package provisioner knows {', '.join(sorted(known))} and what is like them",
-        hint="Use a base of these, or install with a shell step of your own",
+        hint="Use a base of these; or write 'upgrade: none' and install with shell steps of your own",
         code="step.no-package-system",
     )
 
