@@ -60,6 +60,7 @@ def check(
         needs[settings.cache_dir()] = BASE_SPACE
     for place in needs:
         _require_writable(place)
+    _require_memory(plan, boot_tests)
     _require_links(output.absolute() / plan.recipe.name)
     with _or_as_it_is(have if makes else None):
         _require_space(needs, f"the build of {plan.recipe.name}")
@@ -90,6 +91,38 @@ def require_disk(recipe: Recipe, base: str, size: int) -> None:
 def work_space(plan: Plan) -> int:
     """The bytes that a build may need below the state folder: raw copies are sparse, a full disk is the exception."""
     return min(plan.recipe.disk, 4 * GIB) + HEADROOM
+
+
+def _require_memory(plan: Plan, boot_tests: Literal["full", "quick", "none"]) -> None:
+    """Each machine alone: what several have together the kernel lets them take, as long as they do not use it."""
+    wanted = {"machine": plan.recipe.machine.memory}
+    if boot_tests != "none":
+        wanted["requirements"] = plan.recipe.requirements.memory
+    field, memory = max(wanted.items(), key=lambda item: item[1])
+    most = most_memory()
+    if most and memory > most:
+        raise HostError(
+            f"{plan.recipe.file} asks for a machine with {memory / GIB:.1f} GiB of memory",
+            cause=f"This host has {most / GIB:.1f} GiB, swap included, and starts none that is larger",
+            hint=f"Write less at memory of '{field}' in the recipe, or give this host more memory or swap",
+            code="host.memory",
+        )
+
+
+def most_memory(
+    meminfo: Path = Path("/proc/meminfo"), overcommit: Path = Path("/proc/sys/vm/overcommit_memory")
+) -> int | None:
+    """The bytes of memory above which the kernel gives no program any; None where it looks at nothing, or cannot tell.
+
+    A control group's limit is not among this: it counts what a guest has touched, not what its machine has.
+    """
+    try:
+        if overcommit.read_text().strip() == "1":
+            return None
+        sizes = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return sum(int(sizes[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _require_programs(programs: dict[str, str]) -> None:

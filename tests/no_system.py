@@ -268,6 +268,20 @@ def says_and_goes(machine: Machine, hypervisor: Hypervisor) -> None:
         del hypervisor.connection.stopped
 
 
+def never_starts() -> None:
+    """Machines that QEMU does not begin: one larger than this host, and one with more CPUs than its chipset has."""
+    from factory.preflight import most_memory
+
+    work = work_folder()
+    with Hypervisor(work, TCG) as hypervisor:
+        for name, changes in (("memory", {"memory": (most_memory() or 0) * 2}), ("cpus", {"cpus": 2000})):
+            try:
+                with hypervisor.machine(spec_of(work, sector("", SPIN), name, **changes)):
+                    tell(name=name, code="", status=0, cause="it runs")
+            except FactoryError as error:
+                tell(name=name, code=error.code, status=error.status, cause=error.cause)
+
+
 def other_ends() -> None:
     """Each way in which a machine can end or not end, told by name."""
     work = work_folder()

@@ -20,6 +20,7 @@ from factory.errors import HostError, MachineError
 from factory.findings import Finding
 from factory.guest import GuestRefused
 from factory.hypervisor import hypervisor as hypervisors
+from factory.hypervisor.connection import _start_error
 from factory.hypervisor.domain import MachineSpec
 from factory.plan import make_plan
 from tests.recipe_files import HEAD
@@ -78,11 +79,22 @@ def test_a_host_without_uefi_firmware_refuses_no_image(
 
 
 @real
-@pytest.mark.parametrize("error", [FULL_DISK, HostError("The disk is full", code="host.disk-full")])
-def test_a_full_disk_under_a_boot_refuses_no_image(tmp_path: Path, image: Path, error: Exception) -> None:
-    with pytest.raises(HostError) as caught:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (FULL_DISK, "host.disk-full"),
+        (HostError("The disk is full", code="host.disk-full"), "host.disk-full"),
+        (MachineError("QEMU stopped it", code="machine.disk-not-written"), "machine.disk-not-written"),
+        (_start_error("start it", "cannot set up guest memory 'pc.ram': Cannot allocate memory", ""), "host.memory"),
+        (_start_error("start it", "Could not open '/dev/kvm': Permission denied", ""), "host.machine-start"),
+    ],
+)
+def test_what_this_host_lacks_for_a_boot_refuses_no_image(
+    tmp_path: Path, image: Path, error: Exception, code: str
+) -> None:
+    with pytest.raises((HostError, MachineError)) as caught:
         boot(image, NoMachines(tmp_path, ending(error)), uefi=False)
-    assert caught.value.code == "host.disk-full"
+    assert caught.value.code == code
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.qcow2"]  # overlays and seeds are gone
 
 
@@ -104,6 +116,14 @@ def test_what_the_guest_does_refuses_the_image(
     assert [finding.rule for finding in outcome.failed] == ["BOOT-LOGIN", "BOOT-LOGIN"]
     assert str(error) in outcome.failed[0].evidence
     assert [entry.state for entry in outcome.boots] == ["failed", "failed"]
+
+
+@real
+def test_so_does_a_machine_that_its_recipe_wants_and_that_cannot_be(tmp_path: Path, image: Path) -> None:
+    error = _start_error("start it", "Address space limit 0xffffffffff < 0x400ffffffff phys-bits too low (40)", "")
+    outcome = boot(image, NoMachines(tmp_path, ending(error)), mode="quick")
+    assert [finding.rule for finding in outcome.failed] == ["BOOT-LOGIN"]
+    assert "phys-bits too low" in outcome.failed[0].evidence
 
 
 @real

@@ -92,6 +92,40 @@ def test_libvirts_words_get_a_hint(text: str, hint: str) -> None:
     assert hint in connection._hint(text, "qemu:///system")
 
 
+QEMU = "internal error: process exited while connecting to monitor: 2026-11-22T17:05:00.1Z qemu-system-x86_64: "
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code", "hint"),
+    [
+        (f"{QEMU}cannot set up guest memory 'pc.ram': Cannot allocate memory", 3, "host.memory", "less memory"),
+        (f"{QEMU}Could not open '/x': Permission denied", 3, "host.machine-start", "factory doctor"),
+        (f"{QEMU}Could not set up host forwarding rule 'tcp:127.0.0.1:1-:22'", 3, "host.machine-start", ""),
+        ("unsupported configuration: Emulator does not support virt type 'kvm'", 3, "host.machine-start", ""),
+        ("End of file while reading data: Input/output error", 3, "host.machine-start", ""),
+        (f"{QEMU}Address space limit 0xffffffffff < 0x400ffffffff phys-bits too low (40)", 4, "machine.start", "less"),
+        (f"{QEMU}Invalid SMP CPUs 300. The max CPUs supported by machine 'pc-i440fx-7.2' is 255", 4, "machine.start",
+         "fewer CPUs"),
+    ],
+)  # fmt: skip
+def test_who_is_why_a_machine_does_not_start(text: str, status: int, code: str, hint: str) -> None:
+    error = connection._start_error("start it", text, "qemu:///embed")
+    assert (error.status, error.code, error.cause) == (status, code, text)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Unknown savevm section or instance '0000:00:03.0/x'", "machine.start"),
+        (f"{QEMU}Cannot allocate memory", "host.memory"),
+    ],
+)
+def test_a_saved_machine_may_itself_be_why(text: str, code: str) -> None:
+    """The layer of the first is dropped, the layer of the second is not."""
+    assert connection._start_error("start it", text, "qemu:///embed", saved=True).code == code
+
+
 # -- the watcher
 
 

@@ -209,9 +209,18 @@ def test_a_guest_that_resets_itself_stays(ends: dict[str, Facts]) -> None:
     assert ends["power-off"]["alive"] is False
 
 
+@pytest.mark.skipif(
+    Path("/proc/sys/vm/overcommit_memory").read_text().strip() != "0", reason="this kernel gives any amount of memory"
+)
+def test_a_machine_that_does_not_start_is_told_by_who_is_why(tmp_path: Path, cache: Path) -> None:
+    memory, cpus = told([*SCENARIO, "never_starts"], tmp_path / "state", cache)
+    assert (memory["code"], memory["status"]) == ("host.memory", 3), memory["cause"]
+    assert (cpus["code"], cpus["status"]) == ("machine.start", 4), cpus["cause"]
+
+
 @AS_ROOT
 def test_qemu_reads_no_file_of_root(ends: dict[str, Facts]) -> None:
-    assert ends["not-given"]["code"] == "machine.start"
+    assert ends["not-given"]["code"] == "host.machine-start"
     assert "Permission denied" in ends["not-given"]["cause"]
 
 

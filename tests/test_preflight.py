@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,48 @@ def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path, monkeypatch: pyte
         preflight.check(make_plan(str(write(tmp_path, HEAD.replace("debian-12", str(image))))), out, "none")
     told = f"{caught.value.message} {caught.value.cause}"
     assert str(out) in told and "permission" not in told.lower(), told
+
+
+def test_a_machine_larger_than_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_places(tmp_path, monkeypatch)
+    image = tmp_path / "base.qcow2"
+    disk.create(image, "qcow2", 1 << 20)
+    head = HEAD.replace("debian-12", str(image))
+    monkeypatch.setattr(preflight, "most_memory", lambda: 8 * GIB)
+    for text, boot_tests, field in (
+        ("machine: {memory: 8GiB}\n", "full", ""),
+        ("requirements: {memory: 8GiB}\n", "full", ""),  # two at once: each alone is what the kernel looks at
+        ("machine: {memory: 9GiB}\n", "none", "machine"),
+        ("requirements: {memory: 9GiB}\n", "quick", "requirements"),
+        ("requirements: {memory: 9GiB}\n", "none", ""),
+    ):
+        plan = make_plan(str(write(tmp_path, head + text)))
+        with pytest.raises(HostError) if field else nullcontext() as caught:
+            preflight.check(plan, tmp_path / "out", boot_tests)  # type: ignore[arg-type]
+        assert caught is None or (caught.value.code, f"'{field}'" in caught.value.hint) == ("host.memory", True)
+    monkeypatch.setattr(preflight, "most_memory", lambda: None)
+    preflight.check(make_plan(str(write(tmp_path, head + "machine: {memory: 1TiB}\n"))), tmp_path / "out", "none")
+
+
+def test_swap_is_memory_too_and_where_the_kernel_looks_at_nothing_so_do_we(tmp_path: Path) -> None:
+    meminfo, overcommit = tmp_path / "meminfo", tmp_path / "overcommit"
+    meminfo.write_text(
+        "MemTotal:       4194304 kB\nMemFree:   1024 kB\nSwapTotal:      2097152 kB\nHugePages_Total: 0\n"
+    )
+    assert preflight.most_memory(meminfo, overcommit) is None
+    for mode, most in (("0", 6 * GIB), ("1", None), ("2", 6 * GIB)):
+        overcommit.write_text(f"{mode}\n")
+        assert preflight.most_memory(meminfo, overcommit) == most
+    meminfo.write_text("")
+    assert preflight.most_memory(meminfo, overcommit) is None
+
+
+def test_the_kernel_gives_what_we_allow_and_nothing_more() -> None:
+    """As QEMU takes the memory of a guest, which is not touched."""
+    most = preflight.most_memory()
+    if most is None or Path("/proc/sys/vm/overcommit_memory").read_text().strip() != "0":
+        pytest.skip("this kernel is set to judge otherwise")
+    taken = partial(mmap.mmap, -1, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    taken(most - (most >> 5)).close()
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        taken(most + (most >> 5))

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from factory import renewal
-from factory.errors import MachineError
+from factory.errors import HostError, MachineError
 from factory.hypervisor import identity
 from factory.hypervisor.accelerator import Accelerator
 from factory.hypervisor.domain import Disk, MachineSpec, domain_xml
@@ -163,8 +163,11 @@ def test_the_script_in_the_guest_is_one_text(tmp_path: Path) -> None:
     assert "non-hexadecimal number found" in done.stderr
 
 
+@pytest.mark.parametrize("kind", [HostError, MachineError])
 @pytest.mark.parametrize("taken", [0, 1, 2, 3])
-def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path, taken: int) -> None:
+def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(
+    tmp_path: Path, taken: int, kind: type[HostError] | type[MachineError]
+) -> None:
     """QEMU's part is played here: a real one cannot be had to lose its port between two moments."""
     memory = saved_file(tmp_path, domain_xml(spec()))
     seen: list[str] = []
@@ -173,7 +176,7 @@ def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(tmp_path: P
     def restore(_memory: Path, xml: str, _uuid: str) -> object:
         seen.append(xml)
         if len(seen) <= taken:
-            raise MachineError("libvirt could not start it", cause=f"qemu: {PORT_TAKEN} 'tcp:127.0.0.1'")
+            raise kind("libvirt could not start it", cause=f"qemu: {PORT_TAKEN} 'tcp:127.0.0.1'")
         return object()
 
     nothing = SimpleNamespace(give=lambda _: None, path=lambda path: path)
@@ -188,7 +191,7 @@ def test_a_saved_machine_whose_port_was_taken_meanwhile_gets_another(tmp_path: P
         spec(uuid=NEW, console=tmp_path / "console.log"),
     )
     if taken == 3:
-        with pytest.raises(MachineError):
+        with pytest.raises(kind):
             machine.resume(memory, OLD)
         return
     machine.resume(memory, OLD)

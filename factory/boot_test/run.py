@@ -161,22 +161,30 @@ def _run_boot(test: BootTest, boot: Boot, hypervisor: Hypervisor, work: Path, lo
         stage.note(f"{boot.bus}, {boot.datasource}")
         try:
             _boot(test, boot, ran, hypervisor, work, logs)
-        except HostError as error:
-            ran.error = error
         except (FactoryError, OSError, GuestRefused) as error:
-            ran.findings.append(assertions.did_not_boot(boot.name, error))
+            if _of_this_host(error):
+                ran.error = error
+            else:
+                ran.findings.append(assertions.did_not_boot(boot.name, error))
         except BaseException as error:  # noqa: BLE001 - of a thread: raised again by the one that waits
             ran.error = error
         bad = failed(ran.findings)
         ran.state = "failed" if bad or ran.error else "ok"
         ran.seconds = time.monotonic() - start - (ran.reboot or 0)
         if ran.error is not None:
-            stage.note("this host lacks something for it" if isinstance(ran.error, HostError) else "broken off")
+            stage.note("this host lacks something for it" if _of_this_host(ran.error) else "broken off")
         elif bad:
             stage.note(f"{len(bad)} of {len(ran.findings)} failed: {', '.join(f.rule for f in bad[:4])}")
         else:
             stage.note(f"{boot.bus}, {boot.datasource}, login after {ran.login or 0:.0f} s")
     return ran
+
+
+def _of_this_host(error: BaseException) -> bool:
+    """Whether this host is why a boot ended: what it lacks, or a fault of its disk."""
+    return isinstance(error, HostError) or (
+        isinstance(error, MachineError) and error.code == "machine.disk-not-written"
+    )
 
 
 def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Path, logs: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -17,11 +18,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from factory.errors import HostError, MachineError, UsageError
+from factory.errors import FactoryError, HostError, MachineError, UsageError
 from factory.processes import mark
 
 # libvirt's own socket names below the root reach about 33 bytes, and a socket path ends at 108.
 LONGEST_ROOT = 70
+NO_MEMORY = re.compile(r"cannot set up guest memory|Cannot allocate memory", re.IGNORECASE)
+IMPOSSIBLE = re.compile(r"phys-bits too low|Invalid SMP CPUs|Maximum CPUs greater")  # on any host that is as this one
+LESS_MEMORY = "Give the machine less memory ('machine' of the recipe, and 'requirements' for its boot tests)"
 
 
 class Connection:
@@ -56,8 +60,11 @@ class Connection:
             _copy_capabilities(root / "cache/qemu/capabilities", known)
 
     def define_and_start(self, xml: str) -> Any:
-        """Start a transient domain from its *xml*; returns libvirt's domain."""
-        with self.errors("start the virtual machine", MachineError):
+        """Start a transient domain from its *xml*; returns libvirt's domain.
+
+        Raises HostError when this host is why it does not start, MachineError when what was asked for is.
+        """
+        with self._starting("start the virtual machine"):
             return self._handle.createXML(xml, self._libvirt.VIR_DOMAIN_START_AUTODESTROY if not self.embedded else 0)
 
     def checkpoint(self, domain: Any, xml: str) -> None:
@@ -73,7 +80,7 @@ class Connection:
 
     def restore(self, memory: Path, xml: str, uuid: str) -> Any:
         """Start the saved machine *uuid* from *memory*, with what *xml* changes; returns libvirt's domain."""
-        with self.errors("start the saved virtual machine", MachineError):
+        with self._starting("start the saved virtual machine", saved=True):
             self._handle.restoreFlags(str(memory), xml, self._libvirt.VIR_DOMAIN_SAVE_RUNNING)
             return self._handle.lookupByUUIDString(uuid)
 
@@ -118,6 +125,15 @@ class Connection:
                 hint=_hint(str(error), self.uri),
                 code="host.libvirt" if kind is HostError else "machine.start",
             ) from error
+
+    @contextlib.contextmanager
+    def _starting(self, doing: str, *, saved: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except self._libvirt.libvirtError as error:
+            text = str(error.get_error_message() or error)
+            ours = error.get_error_code() in (self._libvirt.VIR_ERR_XML_ERROR, self._libvirt.VIR_ERR_XML_DETAIL)
+            raise _start_error(doing, text, self.uri, asked=ours, saved=saved) from error
 
     def close(self) -> None:
         """Close the connection; the machines of an embedded driver must have ended before."""
@@ -250,6 +266,21 @@ def require_local(uri: str) -> None:
             hint="Use qemu:///embed (the default), qemu:///session or qemu:///system",
             code="usage.connect",
         )
+
+
+def _start_error(doing: str, text: str, uri: str, *, asked: bool = False, saved: bool = False) -> FactoryError:
+    """Why a machine did not start, by the words of libvirt and QEMU: this host, or what was *asked* for.
+
+    A *saved* machine may be no good itself.
+    """
+    message = f"libvirt could not {doing}"
+    if NO_MEMORY.search(text):
+        return HostError(message, cause=text, hint=f"{LESS_MEMORY}, or this host more, or swap", code="host.memory")
+    if IMPOSSIBLE.search(text):
+        return MachineError(message, cause=text, hint=f"{LESS_MEMORY}, and fewer CPUs", code="machine.start")
+    if asked or saved:
+        return MachineError(message, cause=text, hint=_hint(text, uri), code="machine.start")
+    return HostError(message, cause=text, hint=_hint(text, uri), code="host.machine-start")
 
 
 def _hint(text: str, uri: str) -> str:

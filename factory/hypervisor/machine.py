@@ -77,7 +77,7 @@ class Machine:
                 owner.note_port(self.spec.ssh_port)
             try:
                 self._domain = start()
-            except MachineError as error:
+            except (HostError, MachineError) as error:
                 left -= 1
                 if not left or PORT_TAKEN not in str(error):
                     raise
