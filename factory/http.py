@@ -236,7 +236,10 @@ def ca_file() -> Path | None:
 
 def shown(url: str) -> str:
     """*url* without a password and without its query, which may be a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket of IPv6 that is open: no part of it can be told from another
+        return url.partition("?")[0].rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

@@ -56,6 +56,7 @@ def test_the_api_follows_its_setting_or_the_region_of_the_bucket(
         ("api.magalu.cloud", "no address"),
         ("https://", "no address"),
         ("https://127.0.0.1:99999/", "port"),
+        ("https://[::1", "host"),
         ("https://me:secret@api.magalu.cloud/br-se1/compute", "password"),
         ("https://api.magalu.cloud/br-se1/compute?x=1", "have no place"),
         ("https://api.magalu.cloud/br-se1/compute/v1", "before /v1"),
@@ -68,6 +69,14 @@ def test_an_address_that_cannot_be_the_api_is_refused(monkeypatch: pytest.Monkey
         place()
     assert said in caught.value.message
     assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_cannot_be_a_store_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTORY_S3_ENDPOINT", "https://[::1")
+    monkeypatch.setenv("FACTORY_S3_BUCKET", "images")
+    assert place().region == REGIONS[0]
+    with pytest.raises(UsageError, match="FACTORY_S3_ENDPOINT"):
+        store_settings.of(transport.load("mgc"))
 
 
 @pytest.mark.parametrize("region", ["br-se1", "br-ne1", "br-mgl1"])

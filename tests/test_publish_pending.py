@@ -95,6 +95,30 @@ def test_what_lies_in_another_bucket_than_the_settings_name_keeps_its_note(
     assert store.pending() == [] and notes(tmp_path) == []
 
 
+def test_settings_that_cannot_be_right_keep_the_note(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = left_note()
+    for name, value in (
+        ("FACTORY_S3_ENDPOINT", "https://my_store:8333"),
+        ("AWS_CREDENTIAL_EXPIRATION", "tomorrow"),
+        ("FACTORY_S3_CA_BUNDLE", "/not/there.pem"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            (line,) = pending.reap()
+        assert str(left) in line and "cannot be aborted" in line, name
+        assert left.exists(), name
+    assert pending.reap() == [] and notes(tmp_path) == [], "nothing is there any more"
+
+
+def left_note() -> Path:
+    """A note of an upload whose run has ended."""
+    path = pending.note("generic", "nginx/x.qcow2")
+    place = path.name.split("-", 2)[2].split(".")[0]
+    return path.rename(path.with_name(f"1-1-{place}.x.json"))
+
+
 def test_an_upload_that_ends_leaves_no_note(store: ObjectStore, tmp_path: Path) -> None:
     console = Console.quiet()
     with console.stage("upload") as stage:
@@ -110,6 +134,6 @@ def test_a_note_that_cannot_be_read_goes(tmp_path: Path, monkeypatch: pytest.Mon
     command_line.own_places(tmp_path, monkeypatch)
     path = pending.note("mgc", "x")
     assert pending.reap() == [] and path.exists(), "we live"
-    place = path.name.split("-", 2)[2].split(".")[0]
-    path.rename(path.with_name(f"1-1-{place}.x.json")).write_text("{")
+    path.unlink()
+    left_note().write_text("{")
     assert pending.reap() == [] and notes(tmp_path) == []

@@ -111,6 +111,14 @@ def test_where_the_bucket_stands_in_the_address(monkeypatch: pytest.MonkeyPatch)
         ("FACTORY_S3_ENDPOINT", "https://store.example/bucket"),
         ("FACTORY_S3_ENDPOINT", "https://who:secret-word@store.example"),
         ("FACTORY_S3_ENDPOINT", "https://store.example:99999"),
+        ("FACTORY_S3_ENDPOINT", "https://my_store:8333"),
+        ("FACTORY_S3_ENDPOINT", "https://st*re.example"),
+        ("FACTORY_S3_ENDPOINT", "https://exa mple"),
+        ("FACTORY_S3_ENDPOINT", "https://b\u00fccher.example"),
+        ("FACTORY_S3_ENDPOINT", "https://" + "a" * 64 + ".example"),
+        ("FACTORY_S3_ENDPOINT", "https://[::1"),
+        ("FACTORY_S3_ENDPOINT", "https://who:secret-word@[::1"),
+        ("FACTORY_S3_ENDPOINT", "https://[store]"),
         ("FACTORY_S3_REGION", "EU West!"),
         ("FACTORY_S3_BUCKET", "a/b"),
         ("FACTORY_S3_BUCKET", ""),
@@ -135,6 +143,43 @@ def test_a_setting_that_cannot_be_right_is_told(name: str, value: str, monkeypat
     assert caught.value.code == "usage.store"
     assert name in str(caught.value)
     assert caught.value.hint
+    assert "secret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://localhost:8333",
+        "https://192.0.2.7",
+        "https://[2001:db8::7]:8333",
+        "https://a-1.B.example.",
+        "https://7",
+    ],
+)
+def test_addresses_of_stores_that_are_right(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x-y-z-1")
+    monkeypatch.setenv("FACTORY_S3_ENDPOINT", endpoint)
+    assert opened().place == f"{endpoint}/images"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_CREDENTIAL_EXPIRATION", "tomorrow", "tomorrow"),
+        ("AWS_ENDPOINT_URL", "https://who:secret-word@my_store", "https://my_store"),
+    ],
+)
+def test_what_only_boto3_reads_and_cannot_be_right_is_told(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(each, "x-y-z-1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError) as caught:
+        opened()
+    assert (caught.value.code, caught.value.status) == ("usage.store", 2)
+    assert said in caught.value.cause and name in caught.value.hint
     assert "secret-word" not in str(caught.value)
 
 

@@ -53,9 +53,9 @@ def place() -> Place:
         region = _region_of_the_store()
         return Place(API.format(segment=region.segment), region)
     url = chosen.value.rstrip("/")
-    parts = urlsplit(url)
     fault = ""
     try:
+        parts = urlsplit(url)
         if not parts.hostname or parts.scheme not in ("https", "http") or parts.port == 0:
             fault = "it is no address such as https://api.magalu.cloud/br-se1/compute"
         elif parts.scheme == "http" and not loopback(url):
@@ -65,7 +65,7 @@ def place() -> Place:
         elif re.search(r"/v\d+(/|$)", parts.path):
             fault = "it must end before /v1"
     except ValueError:
-        fault = "its port is no number"
+        fault = "its host or its port cannot be read"
     if fault:
         raise UsageError(
             f"FACTORY_MGC_API_URL cannot be used: {fault}",
@@ -179,7 +179,10 @@ def _region_of_the_api(url: str) -> Region | None:
 def _region_of_the_store() -> Region:
     """By the endpoint's host, else by the region's name, else the first one."""
     endpoint, name = settings.setting("FACTORY_S3_ENDPOINT"), settings.setting("FACTORY_S3_REGION")
-    host = (urlsplit(endpoint.value).hostname or "").lower()
+    try:
+        host = (urlsplit(endpoint.value).hostname or "").lower()
+    except ValueError:  # for the settings of the store to tell
+        host = ""
     for region in REGIONS:
         if host == region.store or host.endswith(f".{region.store}"):
             return region

@@ -43,9 +43,16 @@ def reap(*, dry_run: bool = False) -> list[str]:
                 continue
             known = json.loads(path.read_text("utf-8"))
             target, key, place = str(known["target"]), str(known["key"]), str(known.get("place", ""))
+        except (OSError, ValueError, KeyError, TypeError):
             if dry_run:
-                done.append(f"would abort the upload of {key}")
-                continue
+                done.append(f"would remove {path}")
+            else:
+                _drop(path)
+            continue
+        if dry_run:
+            done.append(f"would abort the upload of {key}")
+            continue
+        try:
             way = transport.load(target) if target in targets.names() else transport.Transport(target, "generic")
             store = open_store(way, Console.quiet(), patience=5)
             if place not in ("", store.place):
@@ -55,15 +62,14 @@ def reap(*, dry_run: bool = False) -> list[str]:
         except FactoryError as error:
             done.append(f"the upload noted in {path} cannot be aborted: {error.message}")
             continue
-        except (OSError, ValueError, KeyError, TypeError):
-            if dry_run:
-                done.append(f"would remove {path}")
-                continue
-            count, key = 0, "what cannot be read"
-        with contextlib.suppress(OSError):
-            path.unlink()
+        _drop(path)
         done += [f"aborted the upload of {key}"] if count else []
     return done
+
+
+def _drop(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _folder() -> Path:

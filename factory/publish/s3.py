@@ -39,8 +39,16 @@ class Bucket:
         self._names = credential_names
         self.lists_uploads = True  # whether the store tells which uploads are pending, as far as is known
         self._silence = min(READ_SECONDS, max(LEAST_SILENCE, patience / 3))  # so that more than one try fits
-        with self._speaking():
-            self._session, self._client = self._connect()
+        try:
+            with self._speaking():
+                self._session, self._client = self._connect()
+        except ValueError as error:
+            raise UsageError(
+                "what the environment or the AWS configuration says of the object storage cannot be right",
+                cause=re.sub(r"//[^/\s]*@", "//", str(error)),
+                hint="Check AWS_ENDPOINT_URL, AWS_CREDENTIAL_EXPIRATION and the profile that AWS_PROFILE names",
+                code="usage.store",
+            ) from error
         self.endpoint: str = self._client.meta.endpoint_url
         self.host: str = urlsplit(self.endpoint).netloc
         self.region: str = self._client.meta.region_name or ""

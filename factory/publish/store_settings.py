@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ CHECKSUMS = ("when_required", "when_supported")
 _BUCKET = re.compile(r"(?!\.+$)(?!(?:\d+\.){3}\d+$)[a-zA-Z0-9._-]{3,255}")
 _PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
 _REGION = re.compile(r"[a-z0-9-]+")
+_HOST = re.compile(r"(?:(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.)*(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.?")
+_FORM = (
+    "It has to be https, a host and maybe a port, without a path, so that no one on the way reads or changes the image"
+)
 
 
 @dataclass(frozen=True)
@@ -74,20 +79,36 @@ def _own_endpoint(transport: Transport, region: str) -> str:
 
 
 def _endpoint(text: str) -> str:
-    parts = urlsplit(text)
+    cause = ""
     try:
-        wrong = bool(text) and (parts.scheme != "https" or not parts.hostname or parts.port == 0)
+        parts = urlsplit(text)
+        if text and (parts.scheme != "https" or not parts.hostname or parts.port == 0):
+            cause = _FORM
+        if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+            cause = _FORM
+        if not cause and not _is_host(parts.hostname or ""):
+            cause = (
+                "The name of its host may have letters, digits, '-' and '.' only: no '_', as some containers have, and "
+                "one of another script is written with xn--"
+            )
     except ValueError:
-        wrong = True
-    if wrong or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        cause = _FORM
+    if cause:
         raise UsageError(
             f"FACTORY_S3_ENDPOINT, {http.shown(text)}, is no address of a store",
-            cause="It has to be https, a host and maybe a port, without a path, so that no one on the way reads or "
-            "changes the image",
+            cause=cause,
             hint="Write it as https://store.example:8333; the bucket goes into FACTORY_S3_BUCKET",
             code="usage.store",
         )
     return text.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """Whether *host* is empty, an address, or a name as boto3 takes it."""
+    if ":" in host:
+        ipaddress.ip_address(host)  # raises ValueError
+        return True
+    return not host or (len(host) <= 255 and _HOST.fullmatch(host) is not None)
 
 
 def _bucket(transport: Transport, without: str) -> str:
