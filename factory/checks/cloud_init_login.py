@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from factory import host_key_source
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
-from factory.reading import cloud_init
+from factory.reading import cloud_init, default_user
 from factory.reading.cloud_init import CloudInit
 
 FALSE = ("false", "no", "0", "off", "n")
@@ -31,16 +31,13 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             place = settings.place(key).rsplit(": ", 1)[0]
             yield Problem(settings.path(key), f"{place}: {key} gives every instance the same keys")
     yield from _users(settings)
-    yield Note(f"the default user is {settings.get('system_info', 'default_user', 'name')}")
+    yield Note(f"the default user is {default_user.configured(settings.settings).get('name')}")
 
 
 def _users(settings: CloudInit) -> Iterator[Problem]:
-    users = settings.get("users")
-    listed = users if isinstance(users, list) else [users] if users else []
-    names = [str(user.get("name")) if isinstance(user, dict) else str(user) for user in listed]
-    if "users" in settings.settings and "default" not in names:
-        yield Problem(settings.path("users"), f"{settings.place('users')} (the list has no default)")
-    name = settings.get("system_info", "default_user", "name")
-    if not name:
+    if "default" not in default_user.names(settings.settings):
+        told = "the list has no default" if "users" in settings.settings else "users is not set, so none is made"
+        yield Problem(settings.path("users"), f"{settings.place('users')} ({told})")
+    if not default_user.configured(settings.settings).get("name"):
         keys = ("system_info", "default_user", "name")
         yield Problem(settings.path(*keys), f"{settings.place(*keys)} (system_info.default_user.name is not set)")

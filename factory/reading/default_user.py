@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from factory.reading import cloud_init
 from factory.reading.once import once
 
 if TYPE_CHECKING:
     from factory.inspection import Image
+
+_NOTHING = ("", "~", "null")
+_TRUE = ("true", "1", "on", "yes")
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,48 @@ def read(image: Image) -> DefaultUser:
     settings, _ = cloud_init.merged(image)
     if not settings:
         return DefaultUser("", why_not="cloud-init has no settings")
-    system = settings.get("system_info")
-    found = system.get("default_user") if isinstance(system, dict) else None
-    named = settings.get("user")
-    if isinstance(named, str) and named:
-        found = {**(found if isinstance(found, dict) else {}), "name": named}
-    elif isinstance(named, dict):
-        found = {**(found if isinstance(found, dict) else {}), **named}
-    if not isinstance(found, dict) or not found.get("name"):
+    found = configured(settings)
+    if not found.get("name"):
         return DefaultUser("", why_not="system_info of cloud-init names no default_user")
-    users = settings.get("users", ["default"])
-    listed = users if isinstance(users, list) else str(users).split(",")
-    if not any(each == "default" or (isinstance(each, dict) and each.get("name") == found["name"]) for each in listed):
+    users = names(settings)
+    if not users:
+        return DefaultUser("", why_not="cloud-init is told of no users")
+    if "default" not in users and found["name"] not in users:
         return DefaultUser("", why_not="users of cloud-init leaves out the default user")
     groups = found.get("groups", [])
     words = groups if isinstance(groups, list) else str(groups).replace(",", " ").split()
     return DefaultUser(str(found["name"]), tuple(map(str, words)), str(found.get("shell", "")))
+
+
+def configured(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What cloud-init knows of the default user: of the distribution, and of ``user``, which is laid over it."""
+    system = settings.get("system_info")
+    found = system.get("default_user") if isinstance(system, dict) else None
+    return (found if isinstance(found, dict) else {}) | _old(settings)
+
+
+def names(settings: Mapping[str, Any]) -> list[str]:
+    """The users that cloud-init makes, ``default`` for the default one; none when neither users nor user is set."""
+    users = settings.get("users")
+    if isinstance(users, dict):
+        found = [name for name, value in users.items() if isinstance(value, dict) or str(value).lower() in _TRUE]
+    elif isinstance(users, list):
+        found = [name for each in users for name in _named(each)]
+    else:
+        found = _named(users)
+    return [*found, *(["default"] if _old(settings) else [])]
+
+
+def _named(user: object) -> list[str]:
+    if isinstance(user, dict):
+        return [str(user.get("name", ""))]
+    text = str(user or "").strip()
+    return [] if text.lower() in _NOTHING else [name.strip() for name in text.split(",")]
+
+
+def _old(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The default user as it was told before there was a list."""
+    user = settings.get("user")
+    if isinstance(user, str) and user.lower() not in _NOTHING:
+        return {"name": user}
+    return user if isinstance(user, dict) else {}
