@@ -98,6 +98,23 @@ SECRETS = [
     defect("GEN-G39", "debian", write("/srv/app/.env", "DB_PASSWORD=hunter22\n")),
     defect("GEN-G39", "rhel", write("/root/.my.cnf", "[client]\npassword = x\n")),
     defect("GEN-G39", "rhel", write("/root/.npmrc", "//registry.example.org/:_authToken=abcdef\n")),
+    *(
+        defect("GEN-G39", "debian", write(path, text))
+        for path, text in (
+            ("/root/.npmrc", "_auth=dXNlcjpzM2NyM3RwYXNz\n"),
+            ("/root/.pypirc", "[pypi]\nusername = me\npassword = s3cr3tpw99\n"),
+            ("/root/.cargo/credentials.toml", '[registry]\n  token = "cioabcdefghijklmnop"\n'),
+        )
+    ),
+    *(
+        benign("GEN-G39", "debian", write(path, text))
+        for path, text in (
+            ("/root/.npmrc", "# _auth=x\n\n;_authToken=y\nregistry=https://registry.example.org/\n"),
+            ("/root/.pypirc", "[pypi]\nusername = me\n  #password = s3cr3tpw99\n"),
+            ("/root/.cargo/credentials.toml", '[registry]\n# token = "x"\n'),
+            ("/etc/pip.conf", "[global]\nextra-index-url=https://www.piwheels.org/simple\n"),
+        )
+    ),
     defect("GEN-G39", "debian", write("/etc/profile.d/x.sh", "export APP_SECRET=abcdefg\n")),
     defect("GEN-G39", "debian", write("/root/.bashrc", "TOKEN=abcdefg\n")),
     defect("GEN-G39", "rhel", write("/opt/app/session", f"{JWT}\n")),
