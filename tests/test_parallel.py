@@ -254,8 +254,8 @@ import sys, time
 from pathlib import Path
 import factory.build
 def build(plan, options, console):
-    Path(sys.argv[-1], plan.recipe.name).touch()
     try:
+        Path(sys.argv[-1], plan.recipe.name).touch()  # from now on an interrupt may come
         time.sleep(60)
     finally:
         Path(sys.argv[-1], plan.recipe.name + ".cleaned").touch()
