@@ -194,7 +194,7 @@ def exchange(
                 auth=_as_given(),
                 stream=True,
                 allow_redirects=False,
-                timeout=(CONNECT_SECONDS, seconds),
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 verify=ca_bundle(),
             ) as response:
                 content = response.raw.read(LONGEST_ANSWER, decode_content=True)

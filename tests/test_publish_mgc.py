@@ -102,6 +102,7 @@ def test_a_status_of_failure_ends_with_the_services_words_and_its_ids(scene: Sce
     assert "request id req-" in error.message
     assert "trace id trace-" in error.message
     assert "partition table is broken" in error.cause
+    assert "--delete-failed" in error.hint and "--resume" not in error.hint, "nobody has to wait any longer"
     assert scene.record().state == "failed"
 
 

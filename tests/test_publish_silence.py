@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 
 from factory.console import Console
 from factory.errors import PublishError
-from factory.publish import PresignedUrl, probe, s3, store
+from factory.publish import PresignedUrl, mgc, probe, s3, store
 from tests.command_line import Done, inside, own_places
-from tests.magalu_scene import Scene, open_scene
+from tests.magalu_cloud import Fault
+from tests.magalu_scene import QUIET, Scene, open_scene
 from tests.object_store import opened
 
 FACTORY = Callable[..., Done]
@@ -183,3 +185,51 @@ def test_an_api_that_no_setting_names_is_told_with_its_address(scene: Scene, mon
     with pytest.raises(PublishError) as caught:
         scene.prepare().before_upload()
     assert "FACTORY_MGC_API_URL is not set, so the API is https://api.magalu.cloud/br-se1/compute" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(429, b'{"message": "slow down"}', {"Retry-After": "4"}),
+        Fault(503, b'{"message": "slow down"}', {"Retry-After": "300"}),
+        Fault(seconds=4),
+    ],
+)
+@pytest.mark.parametrize("how", ["publish", "resume"])
+def test_the_time_to_wait_is_kept_while_the_api_is_busy_or_silent(scene: Scene, fault: Fault, how: str) -> None:
+    scene.cloud.statuses = ["importing"] * 10_000
+    scene.cloud.fail("GET", *[fault] * 50)
+    wishes = replace(QUIET, wait=1)
+    began = time.monotonic()
+    with pytest.raises(PublishError) as caught:
+        if how == "resume":
+            mgc.resume(scene.cloud.add("other", "importing").id, wishes, scene.console)
+        else:
+            scene.bring(wishes)
+    assert time.monotonic() - began < 3.5
+    assert caught.value.code == "publish.import-timeout"
+    assert "is not active after 1s" in caught.value.message
+
+
+def test_a_pause_that_the_api_asks_for_is_kept_while_waiting(scene: Scene) -> None:
+    scene.cloud.fail("GET", Fault(429, headers={"Retry-After": "1"}))
+    began = time.monotonic()
+    assert scene.bring().status == "active"
+    assert time.monotonic() - began >= 1
+    assert scene.cloud.count("GET") == 5, "one that was busy, three statuses and the end"
+
+
+def test_nobody_waits_for_a_list_of_machine_types_that_only_warns(scene: Scene) -> None:
+    scene.cloud.fail("TYPES", Fault(429, b'{"message": "slow down"}', {"Retry-After": "9"}))
+    began = time.monotonic()
+    assert scene.prepare().before_upload() is None
+    assert time.monotonic() - began < 4
+    assert scene.cloud.count("TYPES") == 1
+    assert "MGC-R06: whether a machine type is large enough was not found out" in scene.shown.getvalue()
+
+
+def test_machine_types_are_asked_for_again_after_a_short_pause(scene: Scene) -> None:
+    scene.cloud.fail("TYPES", Fault(503, headers={"Retry-After": "1"}))
+    assert scene.prepare().before_upload() is None
+    assert scene.cloud.count("TYPES") == 2
+    assert "MGC-R06" not in scene.shown.getvalue()

@@ -6,6 +6,7 @@ Every request but POST may be sent twice; :mod:`factory.publish.mgc` decides abo
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -32,9 +33,12 @@ READ_SECONDS = 15.0  # longest silence of the service; it may need longer for a 
 class Api:
     """The API at *place*, opened with *key*."""
 
-    def __init__(self, place: Place, key: str, console: Console, *, tries: int = TRIES) -> None:
-        """*tries* of each request that may be sent twice."""
-        self._place, self._key, self._console, self._tries = place, key, console, tries
+    def __init__(
+        self, place: Place, key: str, console: Console, *, tries: int = TRIES, longest_pause: float = math.inf
+    ) -> None:
+        """*tries* of each request that may be sent twice, as long as the service asks for no pause that is longer."""
+        self._place, self._key, self._console = place, key, console
+        self._tries, self._longest_pause = tries, longest_pause
         console.redact(key)
 
     def pages(
@@ -75,15 +79,30 @@ class Api:
                 error = Refused(answer, doing)
             except http.Unanswered as unanswered:
                 error = unanswered.error
-            if not passing(error) or number == self._tries - 1:
-                raise error
             pause = pause_before(number, error)
+            if not passing(error) or number == self._tries - 1 or pause > self._longest_pause:
+                raise error
             self._console.say(f"{doing}: trying again in {pause:.0f} s. {error.message}")
             time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> http.Answer:
-        """Send exactly one request. Raises http.Unanswered, whose error names the setting that leads there."""
+    def once(self, path: str, doing: str, seconds: float) -> http.Answer:
+        """Look once, with at most *seconds* of silence: for those who look again anyway."""
+        try:
+            answer = self.send("GET", path, seconds=seconds)
+        except http.Unanswered as unanswered:
+            raise unanswered.error from None
+        if answer.status != 200:
+            raise Refused(answer, doing)
+        return answer
+
+    def send(
+        self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = READ_SECONDS
+    ) -> http.Answer:
+        """Send exactly one request. Raises http.Unanswered, whose error names the setting that leads there.
+
+        *seconds* is the longest silence, of all but POST.
+        """
         headers = {"x-api-key": self._key}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -93,7 +112,7 @@ class Api:
                 self._place.url + path,
                 headers=headers,
                 body=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
-                seconds=http.READ_SECONDS if method == "POST" else READ_SECONDS,
+                seconds=http.READ_SECONDS if method == "POST" else min(seconds, READ_SECONDS),
                 failure=PublishError,
             )
         except http.Unanswered as unanswered:
@@ -105,10 +124,14 @@ class Api:
 
 def pause_before(number: int, error: FactoryError) -> float:
     """Seconds to wait before the try after the one with this *number*, from 0: as the service asks, or longer each."""
+    asked = asked_pause(error)
+    return jittered(min(PAUSE * 2**number, LONGEST_PAUSE)) if asked is None else asked
+
+
+def asked_pause(error: FactoryError) -> float | None:
+    """Seconds that the service asks to wait, and a little more, so that not all come at once; None when it does not."""
     asked = error.retry_after if isinstance(error, Refused) else None
-    if asked is not None:
-        return min(asked, LONGEST_RETRY_AFTER) + random.uniform(0, PAUSE)  # noqa: S311 - so that not all come at once
-    return jittered(min(PAUSE * 2**number, LONGEST_PAUSE))
+    return None if asked is None else min(asked, LONGEST_RETRY_AFTER) + random.uniform(0, PAUSE)  # noqa: S311
 
 
 def passing(error: FactoryError) -> bool:

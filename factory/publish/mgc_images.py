@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from factory.errors import PublishError, UsageError
 from factory.publish import mgc_answers
 from factory.publish.mgc_answers import Refused
-from factory.publish.mgc_api import TRIES, UNREADABLE, Api, data_of, jittered, passing, unreadable
+from factory.publish.mgc_api import TRIES, UNREADABLE, Api, asked_pause, data_of, jittered, passing, unreadable
 from factory.publish.mgc_place import Place
 from factory.publish.mgc_request import ImageRequest, Requirements
+from factory.units import format_duration
 
 if TYPE_CHECKING:
     from factory.console import Console, Stage
@@ -41,6 +42,7 @@ PAGE = 50  # images asked for at once
 POLL = 1.0  # seconds between the first two looks; grows by half each time
 LONGEST_POLL = 30.0
 OUTAGE = 900.0  # seconds without an answer while waiting, after which it gives up
+LEAST_LOOK = 1.0  # seconds that the service has for an answer, also when the time to wait is over before
 SETTLING = 60.0  # seconds in which a new image may not be found yet
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -99,9 +101,13 @@ class Images:
         found = data.get("id") if isinstance(data, dict) else None
         return found if isinstance(found, str) and _ID.fullmatch(found) else ""
 
-    def show(self, image: str) -> CustomImage:
-        """The image with this id. Raises PublishError."""
-        answer = self._api.patiently("GET", f"{PATH}/{checked_id(image)}", f"Looking at the image {image}")
+    def show(self, image: str, *, once: float = 0.0) -> CustomImage:
+        """The image with this id. *once*: look once only, with at most so many seconds of silence.
+
+        Raises PublishError.
+        """
+        path, doing = f"{PATH}/{checked_id(image)}", f"Looking at the image {image}"
+        answer = self._api.once(path, doing, once) if once else self._api.patiently("GET", path, doing)
         try:
             return CustomImage.of(data_of(answer), mgc_answers.trace(answer))
         except ValueError as error:
@@ -157,9 +163,9 @@ class Images:
         began = last_answer = time.monotonic()
         pause, strange, last, answered = POLL, set[str](), "", new
         while True:
-            now = time.monotonic()
+            now, asked = time.monotonic(), None
             try:
-                found = self.show(image)
+                found = self.show(image, once=max(seconds - (now - began), LEAST_LOOK))
                 answered, last_answer, last = True, now, f": its status is {found.status}{found.trace}"
                 if self._settled(found, strange):
                     return found
@@ -170,18 +176,20 @@ class Images:
                     # What answered before may for a while be a gateway that sends a page in place of an answer.
                     passes = passing(error) or (error.code == UNREADABLE and answered)
                     if not passes or now - last_answer > OUTAGE:
-                        error.hint = f"{error.hint.rstrip('.')}. {_resume(image)}".lstrip(". ")
+                        if error.code != "publish.import-failed":
+                            error.hint = f"{error.hint.rstrip('.')}. {_resume(image)}".lstrip(". ")
                         raise
+                    asked = asked_pause(error)
                     self._console.warn(f"Still waiting for {image}: {error.message}")
             left = seconds - (time.monotonic() - began)
             if left <= 0:
                 raise PublishError(
-                    f"the image {image} is not active after {seconds / 3600:.3g} h{last}",
+                    f"the image {image} is not active after {format_duration(round(seconds))}{last}",
                     cause="The cloud's queue is long, or the import hangs",
                     hint=_resume(image),
                     code="publish.import-timeout",
                 )
-            time.sleep(min(jittered(pause), left))
+            time.sleep(min(jittered(pause) if asked is None else asked, left))
             pause = min(pause * 1.5, LONGEST_POLL)
 
     def _settled(self, found: CustomImage, strange: set[str]) -> bool:

@@ -18,6 +18,7 @@ RULE = "MGC-R06"
 PATH = "/v1/machine-types"
 PAGE = 200  # types asked for at once
 TRIES = 2  # nothing depends on the answer
+LONGEST_PAUSE = 2.0  # seconds between them; a service that asks for more is asked no more
 IN_MEGABYTES = 256  # of memory for each virtual CPU, from which a number cannot be GB
 
 
@@ -52,7 +53,7 @@ class MachineType:
 
 def warn_unless_one_fits(place: Place, key: str, wanted: Requirements, console: Console) -> None:
     """Warn when no machine type that the key may use has all that is *wanted*, or when that cannot be found out."""
-    api = Api(place, key, console, tries=TRIES)
+    api = Api(place, key, console, tries=TRIES, longest_pause=LONGEST_PAUSE)
     try:
         found = [
             MachineType.of(data) for data, _ in api.pages(PATH, "machine_types", "Listing machine types", PAGE, {})
