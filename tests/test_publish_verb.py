@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from factory.findings import Finding, Findings
 from factory.manifest import Manifest, read_manifest, text
 from factory.publish import mgc_api, mgc_images
+from factory.units import format_duration, parse_duration
 from tests import command_line, rule_images
 from tests.command_line import Done
 from tests.magalu_cloud import KEY, Cloud, Fault
@@ -354,11 +355,28 @@ def test_what_is_not_set_up_is_told_before_the_image_is_read(
 
 
 def test_a_url_that_would_not_live_long_enough_is_refused(site: Site) -> None:
-    for life, more in (("12h", ()), ("1h", ("--dry-run",))):
+    for life, more in (("12h", ()), ("1h", ("--dry-run",)), ("43201s", ()), ("43260s", ("--dry-run",))):
         done = site.factory("publish", site.build, "--expires", life, *more)
         assert done.returncode == 6
-        assert f"would live {life.removesuffix('h')} h" in done.stderr and "[publish.url-life]" in done.stderr
+        assert f"would live {format_duration(parse_duration(life))}" in done.stderr, done.stderr
+        assert "12h1m1s or longer" in done.stderr and "[publish.url-life]" in done.stderr
     assert site.untouched()
+    assert site.factory("publish", site.build, "--expires", "43261s").returncode == 0
+
+
+def test_credentials_that_end_too_early_are_refused_before_anything_goes_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    done = site.factory("publish", site.build)
+    assert (done.returncode, "[publish.url-life]" in done.stderr) == (6, True), done.stderr
+    assert "the life of the temporary credentials" in done.stderr
+    assert not site.store.keys() and not site.store.pending() and site.cloud.count("POST") == 0
+    monkeypatch.delenv("AWS_CREDENTIAL_EXPIRATION")
+    assert site.factory("publish", site.build).returncode == 0
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    again = site.factory("publish", site.build, "--if-exists", "skip")  # which needs no URL
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize("missing", ["MGC_API_KEY", "AWS_SECRET_ACCESS_KEY"])

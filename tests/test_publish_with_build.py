@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -167,7 +170,7 @@ def test_a_store_that_fails_does_not_end_the_build_and_keeps_the_parts(
         folder = commit()
         going.conclude(folder)
     assert caught.value.code == "publish.store-full"
-    assert f"factory publish {read_manifest(folder).build_id} --target generic" in caught.value.hint
+    assert caught.value.command == f"factory publish {folder} --target generic"
     assert store.parts() == 2
     way.fault = lambda method, path: None
     with publication(console) as again:  # nothing is built: it is there already
@@ -317,6 +320,35 @@ def test_what_the_cloud_would_need_is_told_before_the_build(
     with pytest.raises(PublishError) as caught, publication(Console.quiet(), "mgc"):
         pytest.fail("the build has begun")
     assert caught.value.code == "publish.bucket-place"
+
+
+def test_credentials_that_end_before_the_cloud_could_fetch_are_refused_before_the_build(
+    store: ObjectStore, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    with pytest.raises(PublishError) as caught, publication(Console.quiet(), "mgc"):
+        pytest.fail("the build has begun")
+    assert caught.value.code == "publish.url-life" and "temporary credentials" in caught.value.cause
+
+
+def test_each_target_that_failed_is_told_with_a_command_that_finds_the_build(
+    store: ObjectStore, cloud: Cloud, way: FaultyWay, tmp_path: Path
+) -> None:
+    place = tmp_path / "a place"
+    place.mkdir()
+    made, commit = green(place, "mgc")
+    full: Fault = (507, xml("XMinioStorageFull", "no space"), {})
+    way.fault = lambda method, path: full if method == "POST" and "uploadId=" in path else None
+    shown = io.StringIO()
+    console = Console.create("text", shown)
+    with pytest.raises(PublishError) as caught, publication(console, "mgc", "generic") as going:
+        going.begin(lambda: made)
+        folder = commit()
+        going.conclude(folder)
+    assert caught.value.command == shlex.join(["factory", "publish", str(folder), "--target", "mgc"])
+    said = shown.getvalue()
+    assert "not published to generic" in said and "no space" in said
+    assert shlex.join(["factory", "publish", str(folder), "--target", "generic"]) in said
 
 
 def test_a_build_without_publish_speaks_to_no_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,7 @@ def publish(
     preparation = prepare(artefact, target, wishes, console)
     brought = preparation.before_upload()
     if brought is None:
+        store.require_life(life)
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
             stored = upload.commit()
         return conclude(store, stored, artefact, preparation, console, life=life, url_file=url_file)
@@ -135,7 +136,7 @@ def _look_at_all(
     # A file of another format is for the rules to refuse.
     preparation = prepare(replace(artefact, format="qcow2"), way.target, wishes, console)
     address = address_of(way, artefact, without_bucket=without_bucket)
-    signing.require_life(life, way)
+    signing.require_life(life, way.target, way.least_asked)
     preparation.check_place(address)
     return preparation.firmware
 

@@ -12,10 +12,10 @@ from factory.manifest import read_manifest
 from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, publications, transport
 from factory.publish.probe import probe
 from factory.publish.store import PROMPT, open_store
+from factory.units import format_duration
 
 if TYPE_CHECKING:
     from factory.console import Console
-    from factory.publish.transport import Transport
 
 LIFE = 24 * 3600  # seconds, unless asked
 
@@ -23,7 +23,7 @@ LIFE = 24 * 3600  # seconds, unless asked
 def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, head: bool = False) -> PresignedUrl:
     """A new URL for *artefact*, which is in the store of *target* already. Raises PublishError."""
     way = transport.load(target)
-    require_life(seconds, way)
+    require_life(seconds, way.target, way.least_life)
     store = open_store(way, console, patience=PROMPT)
     if not artefact.sha256:
         with console.stage("digest") as stage:
@@ -67,11 +67,12 @@ def where_published(artefact: Artefact, console: Console) -> tuple[Artefact, str
     return artefact, (*build.targets, "generic")[0]
 
 
-def require_life(seconds: int, way: Transport) -> None:
-    """Raise PublishError when a URL of *seconds* would not live as long as the target demands."""
-    if seconds < way.least_life:
+def require_life(seconds: int, target: str, least: int) -> None:
+    """Raise PublishError when a URL of *seconds* would live shorter than *least*, which the target demands."""
+    if seconds < least:
         raise PublishError(
-            f"the URL would live {seconds / 3600:.4g} h; target {way.target} demands {way.least_life / 3600:.4g} h",
+            f"the URL would live {format_duration(seconds)}, and target {target} demands that it lives "
+            f"{format_duration(least)} or longer",
             cause="The limit is what was asked for",
             hint="Ask for a longer life with --expires",
             code="publish.url-life",

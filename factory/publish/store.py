@@ -159,18 +159,8 @@ class Store:
         transport = self.transport
         with self.asking("signing a URL"):
             temporary = self._bucket.temporary()
-        end, now = self._bucket.credentials_end(), datetime.now(UTC)
-        limits = {"what was asked for": seconds, "what the store signs at most": transport.longest_life}
-        if end is not None:
-            limits["the life of the temporary credentials"] = int((end - now).total_seconds())
-        reason, life = min(limits.items(), key=lambda each: each[1])
-        if life < max(transport.least_life, 1):
-            raise PublishError(
-                f"the URL would live {_hours(life)}; target {transport.target} demands {_hours(transport.least_life)}",
-                cause=f"The limit is {reason}",
-                hint="Ask for a longer life" if life == seconds else "Use lasting credentials, or fresh temporary ones",
-                code="publish.url-life",
-            )
+        life, reason = self._life(seconds, transport.least_life)
+        end = self._bucket.credentials_end()
         with self.asking("signing a URL"):
             secret = self._bucket.presign(stored.key, life, method)
         expires = _expires(secret)
@@ -185,6 +175,27 @@ class Store:
             if name.lower() in ("x-amz-signature", "x-amz-security-token", "signature"):
                 self._console.redact(values[0])
         return PresignedUrl(secret, expires, method, note)
+
+    def require_life(self, seconds: int) -> None:
+        """Raise PublishError when a URL for *seconds* that is signed now would end too early: before any work."""
+        self._life(seconds, self.transport.least_asked)
+
+    def _life(self, seconds: int, least: int) -> tuple[int, str]:
+        """How long a URL for *seconds* that is signed now lives, and what limits that; PublishError below *least*."""
+        transport = self.transport
+        end, now = self._bucket.credentials_end(), datetime.now(UTC)
+        limits = {"what was asked for": seconds, "what the store signs at most": transport.longest_life}
+        if end is not None:
+            limits["the life of the temporary credentials"] = int((end - now).total_seconds())
+        reason, life = min(limits.items(), key=lambda each: each[1])
+        if life < max(least, 1):
+            raise PublishError(
+                f"the URL would live {_hours(life)}; target {transport.target} demands {_hours(least)}",
+                cause=f"The limit is {reason}",
+                hint="Ask for a longer life" if life == seconds else "Use lasting credentials, or fresh temporary ones",
+                code="publish.url-life",
+            )
+        return life, reason
 
     # Beside the image
 

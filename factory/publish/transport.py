@@ -10,6 +10,8 @@ from factory import targets
 
 LONGEST_LIFE = 604800  # seconds; signature version 4 knows no longer one
 
+HANDING_OVER = 60  # seconds from signing a URL until the target has it
+
 
 @dataclass(frozen=True)
 class Transport:
@@ -25,6 +27,11 @@ class Transport:
     secret_variable: str = ""
     least_life: int = 1  # what the target demands of a URL
     longest_life: int = LONGEST_LIFE  # what its store signs
+
+    @property
+    def least_asked(self) -> int:
+        """What a publication asks for at least: some of a URL's life is over when the target looks at it."""
+        return self.least_life + HANDING_OVER if self.least_life > 1 else 1
 
 
 def load(target: str) -> Transport:

@@ -12,6 +12,7 @@ by then, and raises what stays.
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from factory.errors import FactoryError, PublishError
+from factory.errors import FactoryError, PublishError, sentence
 from factory.files import touching
 from factory.manifest import read_manifest
 from factory.publish import Artefact, artefacts, publishing, transport
 from factory.publish.importer import Brought, Wishes
 from factory.publish.keys import address_of
 from factory.publish.publishing import Published
+from factory.publish.signing import LIFE
 from factory.publish.store import Present, Store, open_store, reach
 from factory.publish.upload import PartsUpload
 
@@ -69,6 +71,7 @@ class Publication:
             way = transport.load(target)
             reach(way, self._console)
             store = open_store(way, self._console)
+            store.require_life(LIFE)
             store.prove_writable()
             self._ways.append(_Way(target, store))
         return self
@@ -117,9 +120,12 @@ class Publication:
                 failures.append((way.target, error))
         if failures:
             target, first = failures[0]
-            again = f"The image is fine: 'factory publish {artefact.build_id} --target {target}' tries again"
             if isinstance(first, PublishError):
-                first.hint = f"{first.hint.rstrip('.')}. {again}" if first.hint else again
+                first.hint = f"{first.hint.rstrip('.')}. The image is fine; to try again".lstrip(". ")
+                first.command = "\n".join(filter(None, (first.command, _again(folder, target))))
+            for other, failure in failures[1:]:
+                told = " ".join(sentence(part) for part in (failure.message, failure.cause, failure.remedy) if part)
+                self._console.warn(f"It is not published to {other} either: {told} Again: {_again(folder, other)}")
             raise first
 
     def _conclude(self, way: _Way, artefact: Artefact) -> Published:
@@ -158,3 +164,8 @@ class Publication:
                 way.thread.join(ABORT_SECONDS)
         if self._file >= 0:
             os.close(self._file)
+
+
+def _again(folder: Path, target: str) -> str:
+    """The command that publishes the build in *folder*, wherever it lies."""
+    return shlex.join(["factory", "publish", str(folder), "--target", target])
