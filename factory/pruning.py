@@ -13,6 +13,7 @@ from pathlib import Path
 from factory import ledger
 from factory.errors import UsageError
 from factory.files import touching
+from factory.publish import publications
 
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}(\.failed)?")
 DOOMED = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}(\.failed|\.partial)?\.removed")  # of a run that was cut short
@@ -40,8 +41,9 @@ def old_builds(
 
     Of each recipe (only *recipes*, if any are named) the *keep* newest whole builds and as many failed ones stay, and
     so do the one that ``latest`` points to, those that a living run or a kept machine owns (*state* has the ledger),
-    and all that are younger than *seconds*. What a run began whose ledger is lost, as a container's is, goes when
-    nothing was written to it for two days. Raises UsageError for a recipe without builds.
+    those whose import into a cloud was begun within two days and has not ended, and all that are younger than
+    *seconds*. What a run began whose ledger is lost, as a container's is, goes when nothing was written to it for two
+    days. Raises UsageError for a recipe without builds.
     """
     now = now or datetime.now(UTC)
     with touching(output, "Looking for builds"):
@@ -64,7 +66,8 @@ def old_builds(
     return [
         OldBuild(path, _size(path))
         for path in sorted(gone, key=lambda path: path.name.lstrip("."))
-        if path.resolve() not in latest and path.name.removesuffix(".failed") not in owned
+        if path.resolve() not in latest | publications.under_way(ledger.PATIENCE)
+        and path.name.removesuffix(".failed") not in owned
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from factory.console import Console
 from factory.errors import UsageError
-from factory.publish import Artefact, StoredObject, store_settings, transport
+from factory.publish import Artefact, StoredObject, generic, store_settings, transport
+from factory.publish.importer import Wishes
 from factory.publish.keys import address_of
 from factory.publish.parts import MAX_PARTS, MIB, cut, part_size, whole_etag
 from factory.publish.refusals import Refusal, as_error
@@ -99,6 +101,9 @@ def test_where_the_bucket_stands_in_the_address(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("FACTORY_S3_ADDRESSING", addressing)
         assert signed(opened()).startswith(begin + "nginx/")
         assert address_of(GENERIC, image()).startswith(begin + "nginx/")
+        stored = StoredObject("https://store.example:8333", "", "images", opened().key(image()), 1, "ab" * 32)
+        document = generic.prepare(image(), Wishes(), GENERIC, Console.quiet()).documents(stored)["import.json"]
+        assert json.loads(document)["object"] == signed(opened()).partition("?")[0]
     monkeypatch.setenv("FACTORY_S3_PREFIX", "/team/images/")
     assert opened().key(image()) == "team/images/nginx/1.0.0/abababababababab/a-b.qcow2"
 

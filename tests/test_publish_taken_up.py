@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from factory import pruning, settings
 from factory.manifest import read_manifest
+from factory.publish import publications
 from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
 from tests.test_publish_verb import Site, interrupted_while_waiting, no_secret, open_site
@@ -164,3 +169,151 @@ def test_resume_that_cannot_write_a_file_of_this_host_is_a_failure_to_publish(si
     assert site.factory("publish", "--resume", image).returncode == 0
     assert names(site) == EVERYTHING
     assert '"told": true' in ledger.read_text()
+
+
+def entry(site: Site) -> dict[str, object]:
+    found = read_manifest(site.build).publication
+    assert found is not None
+    return found.model_dump()
+
+
+def test_the_store_is_told_of_an_image_once_it_is_active(site: Site) -> None:
+    site.cloud.statuses = ["importing"] * 1000
+    begun = site.factory("publish", site.build, "--no-wait")
+    assert begun.returncode == 0, begun.stderr
+    assert names(site) == {"nginx-1.10.qcow2"}
+    again = site.factory("publish", site.build, "--no-wait")  # takes it up
+    assert (again.returncode, again.stdout) == (0, begun.stdout), again.stderr
+    assert names(site) == {"nginx-1.10.qcow2"}
+    site.cloud.images[begun.stdout.strip()].statuses = ["active"]
+    assert site.factory("publish", "--resume", begun.stdout.strip()).returncode == 0
+    assert names(site) == EVERYTHING
+    beside = next(key for key in site.stored() if key.endswith("manifest.json"))
+    assert json.loads(site.store.read(beside))["publication"]["status"] == "active"
+
+
+def test_the_store_is_not_told_of_an_image_that_never_became_active(site: Site) -> None:
+    site.cloud.statuses, site.cloud.end = ["importing"] * 2, "invalid_image"
+    begun = site.factory("publish", site.build, "--no-wait")
+    assert begun.returncode == 0, begun.stderr
+    assert site.factory("publish", "--resume", begun.stdout.strip()).returncode == 6
+    assert names(site) == {"nginx-1.10.qcow2"}
+
+
+def test_the_store_is_not_told_of_an_image_of_other_bytes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another host takes the name while the image goes up."""
+    with faulty_way(site.store) as way:
+        monkeypatch.setenv("FACTORY_S3_ENDPOINT", way.endpoint)
+
+        def taken(method: str, path: str) -> None:
+            if method == "POST" and "uploadId=" in path:
+                site.cloud.add("nginx-1-10", version="9.9")
+
+        way.fault = taken
+        done = site.factory("publish", site.build, "--if-exists", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "nothing tells that it has the same bytes" in done.stderr
+    assert site.cloud.count("POST") == 0
+    assert names(site) == {"nginx-1.10.qcow2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FACTORY_S3_PREFIX", "team", "and it lies at"),
+        ("FACTORY_S3_BUCKET", "", "no bucket is named"),
+        ("AWS_ACCESS_KEY_ID", None, "there are no credentials"),
+    ],
+)
+def test_resume_with_other_settings_of_the_store_loses_nothing(
+    site: Site, name: str, value: str | None, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = interrupted(site)
+    site.cloud.images[image].statuses = ["active"]
+    with monkeypatch.context() as other:
+        if value is None:
+            for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                other.delenv(variable)
+            for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+                other.setenv(variable, str(tmp_path / "none"))
+        else:
+            other.setenv(name, value)
+        first = site.factory("publish", "--resume", image)
+    assert (first.returncode, first.stdout) == (0, f"{image}\n"), first.stderr
+    assert said in " ".join(first.stderr.split())
+    assert "latest.json does not point to nginx-1-10 yet" in first.stderr
+    assert names(site) == {"nginx-1.10.qcow2"}
+    second = site.factory("publish", "--resume", image)
+    assert second.returncode == 0, second.stderr
+    assert names(site) == EVERYTHING
+
+
+def test_an_import_that_is_taken_up_with_other_settings_of_the_store_loses_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = interrupted(site)
+    site.cloud.images[image].statuses = ["active"]
+    with monkeypatch.context() as other:
+        other.setenv("FACTORY_S3_PREFIX", "team")
+        first = site.factory("publish", site.build)
+    assert (first.returncode, first.stdout) == (0, f"{image}\n"), first.stderr
+    assert "latest.json does not point to nginx-1-10" in first.stderr
+    second = site.factory("publish", site.build)
+    assert second.returncode == 0, second.stderr
+    assert names(site) == EVERYTHING
+
+
+def test_a_build_that_vanishes_while_it_is_imported_is_published_all_the_same(site: Site) -> None:
+    site.cloud.statuses = ["importing"] * 10_000
+
+    def vanish() -> None:
+        end = time.monotonic() + 60
+        while not site.cloud.count("GET") and time.monotonic() < end:
+            time.sleep(0.02)
+        shutil.rmtree(site.build)
+        (image,) = site.cloud.images.values()
+        image.statuses = ["active"]
+
+    thread = threading.Thread(target=vanish)
+    thread.start()
+    done = site.factory("publish", site.build)
+    thread.join()
+    assert (done.returncode, done.stdout) == (0, f"{site.image()['id']}\n"), done.stderr
+    assert "is not noted in the build" in done.stderr
+    assert names(site) == {"nginx-1.10.qcow2", "latest.json"}
+
+
+def test_a_build_that_is_imported_is_not_pruned(site: Site) -> None:
+    image = interrupted(site)
+
+    def old() -> list[Path]:
+        return [each.folder for each in pruning.old_builds(site.build.parent.parent, settings.state_dir(), keep=0)]
+
+    assert old() == []
+    site.cloud.images[image].statuses = ["active"]
+    assert site.factory("publish", "--resume", image).returncode == 0
+    assert old() == [site.build]
+    record = publications.by_id(image)
+    assert record is not None
+    record.write(state="importing", told=False)
+    assert old() == []
+    (ledger,) = (settings.state_dir() / "publications").glob("*.json")
+    text = json.loads(ledger.read_text())
+    ledger.write_text(json.dumps(text | {"changed": "2026-01-01T00:00:00+00:00"}))  # nobody came back for it
+    assert old() == [site.build]
+
+
+def test_the_manifest_tells_of_the_store_that_the_image_went_to_last(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = json.loads((site.build / "manifest.json").read_text())
+    (site.build / "manifest.json").write_text(json.dumps(document | {"targets": ["generic"]}))
+    assert site.factory("publish", site.build).returncode == 0
+    assert entry(site)["endpoint"] == site.store.endpoint
+    with faulty_way(site.store) as way:  # the same bucket's name at another address
+        monkeypatch.setenv("FACTORY_S3_ENDPOINT", way.endpoint)
+        done = site.factory("publish", site.build)
+        assert done.returncode == 0, done.stderr
+        assert entry(site)["endpoint"] == way.endpoint
+    beside = next(key for key in site.stored() if key.endswith("manifest.json"))
+    assert site.store.read(beside) == (site.build / "manifest.json").read_bytes()

@@ -181,8 +181,12 @@ class Store(Protocol):
     def key(self, artefact: Artefact) -> str:
         """The key of the image; it holds recipe, version and digest, so other bytes have another key."""
 
-    def find(self, artefact: Artefact) -> StoredObject | None:
-        """The object with exactly these bytes, if it is there."""
+    @property
+    def place(self) -> str:
+        """The bucket and where it is, as an address."""
+
+    def find(self, artefact: Artefact, stage: Stage | None = None) -> StoredObject | None:
+        """The object with exactly these bytes, if it is there; *stage* is told what takes time."""
 
     def begin(self, artefact: Artefact, stage: Stage) -> Upload:
         """Begin an upload, or go on with one that was interrupted; the same bytes are not sent twice."""

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from factory.errors import PublishError
 from factory.files import write_whole
-from factory.publish import Artefact, PresignedUrl, StoredObject
+from factory.publish import Artefact, PresignedUrl, StoredObject, store_settings
 from factory.publish.importer import Brought, Wishes
+from factory.publish.keys import address
 from factory.units import GIB
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class GenericImport:
 
     def documents(self, stored: StoredObject) -> dict[str, bytes]:
         """``import.json``, to lie beside the image."""
-        address = f"{stored.endpoint}/{stored.bucket}/{stored.key}"
-        data = self.as_dict(address) | {
+        addressing = store_settings.of(self.transport).addressing
+        data = self.as_dict(address(stored.endpoint, stored.bucket, stored.key, addressing)) | {
             "region": stored.region,
             "bucket": stored.bucket,
             "key": stored.key,

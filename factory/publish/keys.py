@@ -19,10 +19,15 @@ def address_of(transport: Transport, artefact: Artefact, *, without_bucket: str 
     found = store_settings.of(transport, without_bucket=without_bucket)
     endpoint = found.endpoint or f"https://s3.{found.region or 'us-east-1'}.amazonaws.com"
     key = folder_of(found.prefix, artefact) + plain(artefact.image.name)
-    if found.addressing == "virtual":
+    return address(endpoint, found.bucket, key, found.addressing)
+
+
+def address(endpoint: str, bucket: str, key: str, addressing: str) -> str:
+    """Where *key* lies, as an address without a signature; *addressing* is virtual, path or auto."""
+    if addressing == "virtual":
         scheme, _, host = endpoint.partition("://")
-        return f"{scheme}://{found.bucket}.{host}/{key}"
-    return f"{endpoint}/{found.bucket}/{key}"
+        return f"{scheme}://{bucket}.{host}/{key}"
+    return f"{endpoint}/{bucket}/{key}"
 
 
 def folder_of(prefix: str, artefact: Artefact) -> str:

@@ -52,6 +52,14 @@ class Publication:
         """Whether the cloud may still be at it, or the store does not tell of it yet."""
         return self.state in ("asked", "importing") or (self.state == "active" and not self.told)
 
+    @property
+    def age(self) -> float:
+        """Seconds since it changed last."""
+        try:
+            return abs((datetime.now(UTC) - datetime.fromisoformat(self.changed)).total_seconds())
+        except (TypeError, ValueError):
+            return float("inf")
+
     def write(self, **changes: Any) -> Publication:
         """Write it with *changes* and return that. Raises HostError."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -79,6 +87,11 @@ def of_bytes(sha256: str) -> Publication | None:
     """The publication of these bytes, the newest of several."""
     found = [each for each in publications() if each.sha256 == sha256]
     return max(found, key=lambda each: each.changed, default=None)
+
+
+def under_way(seconds: float) -> set[Path]:
+    """The folders of the builds whose import has not ended, of those that changed within so many *seconds*."""
+    return {Path(each.folder) for each in publications() if each.folder and each.unfinished and each.age < seconds}
 
 
 def told(image: str) -> None:

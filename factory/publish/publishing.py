@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from factory.publish.transport import Transport
 
 NO_BUCKET = "BUCKET"
+ENDED_WELL = ("active", "uploaded")  # the statuses of an image that others may be told of
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def publish(
         with console.stage("upload") as stage, store.begin(artefact, stage) as upload:
             stored = upload.commit()
         return conclude(store, stored, artefact, preparation, console, life=life, url_file=url_file)
-    published = taken(store, artefact, brought)
+    published = taken(store, artefact, brought, console)
     if url_file is None and not show_url:
         return published
     url = signing.fresh(artefact, target, life, console)
@@ -115,14 +116,17 @@ def publish(
 
 
 @_after_the_upload()
-def taken(store: Store, artefact: Artefact, brought: Brought) -> Published:
+def taken(store: Store, artefact: Artefact, brought: Brought, console: Console) -> Published:
     """What follows when the cloud had the image: what the run that brought it there did not come to."""
-    there = store.find(artefact) if brought.how == "adopted" else None
-    tell(artefact, brought, there)
-    if there is not None:
-        _beside(store, artefact, there)
+    there = None
     if brought.how == "adopted":
-        publications.told(brought.id)
+        with console.stage("store") as stage:
+            there = store.find(artefact, stage)
+    tell(artefact, brought, there, console)
+    if there is not None:
+        _tell_store(store, artefact, brought, there)
+    elif brought.how == "adopted":
+        console.warn(f"latest.json does not point to {brought.name}: its image is not in {store.place} any more")
     return Published(brought, there)
 
 
@@ -159,10 +163,8 @@ def conclude(
     if url_file is not None:
         signing.write(url_file, url)
     brought = preparation.bring(stored, url)
-    tell(artefact, brought, stored)
-    _beside(store, artefact, stored, preparation.documents(stored))
-    if brought.how != "skipped":
-        publications.told(brought.id)
+    tell(artefact, brought, stored, console)
+    _tell_store(store, artefact, brought, stored, preparation.documents(stored))
     return Published(brought, stored, url)
 
 
@@ -200,24 +202,38 @@ def resume(image: str, target: str, wishes: Wishes, console: Console) -> Publish
         )
     brought: Brought = module.resume(image, wishes, console)
     if record and record.folder and Path(record.folder, MANIFEST).is_file():
-        _note(Path(record.folder), brought, record.sha256, record.endpoint, record.bucket, record.key)
+        _note(Path(record.folder), brought, record.sha256, (record.endpoint, record.bucket, record.key), console)
     if record and not record.told and brought.status == "active":
-        _catch_up(record, target, console)
+        _catch_up(record, target, brought, console)
     return Published(brought)
 
 
-def _catch_up(record: Publication, target: str, console: Console) -> None:
+def _catch_up(record: Publication, target: str, brought: Brought, console: Console) -> None:
     """Do what the run that began the import *record* was interrupted before: the documents, and the pointer."""
     folder = Path(record.folder)
     artefact = artefacts.of(folder) if record.folder and (folder / MANIFEST).is_file() else None
     if artefact is None or artefact.sha256 != record.sha256:
         console.warn(f"latest.json may not point to {record.name} yet: run the command that began its import again")
         return
-    store = open_store(transport.load(target), console)
-    there = store.find(artefact)
-    if there is not None:
-        _beside(store, artefact, there)
-    publications.told(record.id)
+    again = (
+        f"latest.json does not point to {record.name} yet: %s. Then run 'factory publish --resume {record.id}' again"
+    )
+    try:
+        store = open_store(transport.load(target), console)
+    except (UsageError, PublishError) as error:  # what was asked for is done all the same
+        console.warn(again % f"{error.message}. {error.hint}".rstrip(". "))
+        return
+    place = f"{record.endpoint}/{record.bucket}"
+    if (store.place, store.key(artefact)) != (place, record.key):
+        named = f"{store.place}/{store.key(artefact)}"
+        console.warn(again % f"the settings name {named}, and it lies at {place}/{record.key}. Set FACTORY_S3_*")
+        return
+    with console.stage("store") as stage:
+        there = store.find(artefact, stage)
+    if there is None:
+        console.warn(f"latest.json does not point to {record.name}: its image is not in {store.place} any more")
+        return
+    _tell_store(store, artefact, brought, there)
 
 
 def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> Preparation:
@@ -235,31 +251,46 @@ def look_ahead(target: str) -> None:
         look(store_settings.of(way).endpoint)
 
 
-def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None) -> None:
+def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None, console: Console) -> None:
     """Write the publication into the manifest of the build, and its checksum beside it."""
     if artefact.folder is not None:
         there = stored or publications.by_id(brought.id)
         place = (there.endpoint, there.bucket, there.key) if there else ("", "", "")
-        _note(artefact.folder, brought, artefact.sha256, *place)
+        _note(artefact.folder, brought, artefact.sha256, place, console)
 
 
 def _importer(way: Transport) -> ModuleType:
     return importlib.import_module(f"factory.publish.{way.importer}")
 
 
-def _beside(store: Store, artefact: Artefact, stored: StoredObject, more: Mapping[str, bytes] | None = None) -> None:
-    """Manifest, findings and checksums go up beside the image; the pointer flips last."""
+def _tell_store(
+    store: Store, artefact: Artefact, brought: Brought, stored: StoredObject, more: Mapping[str, bytes] | None = None
+) -> None:
+    """Manifest, findings and checksums go up beside the image, and the pointer flips last: once the cloud has it.
+
+    Not for an image that is still imported (--resume does it then), nor for one whose bytes nobody knows.
+    """
+    if brought.how == "skipped" or brought.status not in ENDED_WELL:
+        return
     store.put_beside(artefact, {**artefacts.documents(artefact), **(more or {})})
     store.point(artefact, stored)
+    publications.told(brought.id)
 
 
-def _note(folder: Path, brought: Brought, sha256: str, endpoint: str, bucket: str, key: str) -> None:
-    manifest = read_manifest(folder)
+def _note(folder: Path, brought: Brought, sha256: str, place: tuple[str, str, str], console: Console) -> None:
+    """Write it into the manifest of the build; *place* is endpoint, bucket and key, or empty texts."""
+    try:
+        manifest = read_manifest(folder)
+    except UsageError as error:  # the image is where it was to go
+        console.warn(f"The publication is not noted in the build: {error.message}")
+        return
     if manifest.image.sha256 != sha256:
         return  # another build lies there now
     told = manifest.publication
     sums = {manifest.image.file: manifest.image.sha256}
-    if told and (told.target, told.id, told.status) == (brought.target, brought.id, brought.status):
+    endpoint, bucket, key = place
+    known = (brought.target, brought.id, brought.status, *(place if any(place) else ()))
+    if told and known == (told.target, told.id, told.status, told.endpoint, told.bucket, told.key)[: len(known)]:
         if not _summed(folder):  # an earlier run could not write it
             files.write_sums(folder, sums)
         return  # nothing new; the manifest stays the one that lies beside the image in the store

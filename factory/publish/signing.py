@@ -30,7 +30,7 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
             artefact = artefacts.read(artefact, stage)
     with console.stage("store") as stage:
         stage.note(store.host)
-        stored = store.find(artefact)
+        stored = store.find(artefact, stage)
     if stored is None:
         raise PublishError(
             f"{artefact.image.name} is not in the store",

@@ -141,7 +141,7 @@ class Publication:
             self._console.say(f"The build is green: trying again to publish it to {way.target}")
             return publishing.publish(artefact, way.target, self._wishes, self._console)
         if way.brought is not None:
-            return publishing.taken(way.store, artefact, way.brought)
+            return publishing.taken(way.store, artefact, way.brought, self._console)
         if way.upload is None:
             raise PublishError(f"the upload to {way.target} was never begun", code="publish.upload-dropped")
         with way.upload as upload, self._console.stage("commit") as stage:
