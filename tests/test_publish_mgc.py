@@ -388,10 +388,69 @@ def test_an_image_that_differs_is_not_taken_for_the_lost_one(scene: Scene) -> No
     assert error.code == "publish.name-taken"
 
 
-def test_an_import_that_was_deleted_in_the_cloud_is_made_again(scene: Scene) -> None:
+def test_an_import_that_was_deleted_in_the_cloud_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     first = scene.bring(replace(QUIET, wait=0))
     scene.images().delete(first.id)
     assert scene.bring().how == "imported"
+    second = scene.bring(replace(QUIET, name="other", wait=0))
+    del scene.cloud.images[second.id]  # not even its id is known any more
+    monkeypatch.setattr(mgc_images, "SETTLING", 0.1)
+    third = scene.bring(replace(QUIET, name="other"))
+    assert (third.how, third.id != second.id) == ("imported", True)
+
+
+def test_an_import_that_the_cloud_shows_late_is_taken_up(scene: Scene) -> None:
+    first = scene.bring(replace(QUIET, wait=0))
+    scene.cloud.images[first.id].hidden = 3
+    second = scene.bring()
+    assert (second.id, second.how, second.status) == (first.id, "adopted", "active")
+    assert scene.cloud.count("POST") == 1
+
+
+def test_an_import_that_the_cloud_shows_very_late_is_lost_by_no_run(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mgc_images, "SETTLING", 0.05)
+    monkeypatch.setattr(mgc, "ARRIVAL_TRIES", 2)
+    first = scene.bring(replace(QUIET, wait=0))
+    image = scene.cloud.images[first.id]
+    image.hidden = 10_000
+    assert failing(scene).code == "publish.name-taken"
+    assert "run the same command again later" in failing(scene).hint
+    image.hidden = 0
+    found = scene.bring()
+    assert (found.id, found.how, found.status) == (first.id, "adopted", "active")
+    assert len(scene.cloud.images) == 1
+
+
+def test_another_image_is_not_taken_for_the_one_that_is_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mgc_images, "SETTLING", 0.05)
+    monkeypatch.setattr(mgc, "ARRIVAL_TRIES", 2)
+    first = scene.bring(replace(QUIET, wait=0))
+    del scene.cloud.images[first.id]
+    scene.cloud.add("web-1-0", version="1.0").hidden = 3  # by another host, and shown once it is asked for again
+    assert failing(scene).code == "publish.name-taken"
+
+
+@pytest.mark.parametrize("wait", [60.0, 0.0])
+def test_resume_waits_for_an_image_that_the_cloud_shows_late(scene: Scene, wait: float) -> None:
+    first = scene.bring(replace(QUIET, wait=0))
+    image = scene.cloud.images[first.id]
+    image.hidden = 3
+    found = mgc.resume(first.id, Wishes(wait=wait), scene.console)
+    assert (found.id, found.status) == (first.id, "active" if wait else "importing")
+    if not wait:
+        assert "does not show the image" in scene.shown.getvalue()
+        assert scene.record().unfinished
+
+
+def test_resume_of_an_image_that_is_long_gone_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = scene.bring(replace(QUIET, wait=0))
+    scene.cloud.images.clear()
+    monkeypatch.setattr(mgc_images, "SETTLING", 0.0)
+    with pytest.raises(PublishError) as caught:
+        mgc.resume(first.id, Wishes(), scene.console)
+    assert caught.value.code == "publish.api-not-found"
 
 
 def test_two_runs_at_once_make_one_image(scene: Scene) -> None:

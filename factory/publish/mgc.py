@@ -23,7 +23,7 @@ from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
 from factory.publish.mgc_api import UNREADABLE, passing
 from factory.publish.mgc_images import ACTIVE, CustomImage, Images
-from factory.publish.mgc_names import ARRIVAL_TRIES, How, Name
+from factory.publish.mgc_names import ARRIVAL_TRIES, GONE, How, Name, settling
 from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
 from factory.publish.publications import Publication
@@ -176,9 +176,11 @@ class MagaluImport:
                     bucket=stored.bucket,
                     key=stored.key,
                     folder=str(self.artefact.folder.resolve()) if self.artefact.folder else "",
+                    id=before.id if before and before.status == GONE else "",  # the cloud may only be late to show it
                 ).write()
                 # A run that ended before it was answered may have asked already; the list may hold active images only.
-                image = self._ask(url, record, uncertain=before is not None and before.unfinished)
+                uncertain = before is not None and (before.unfinished or before.status == GONE)
+                image = self._ask(url, record, uncertain=uncertain)
                 record = record.write(state="importing", id=image)
                 stage.note(image)
         return self._settle(*found) if found else self._waited(image, record, "imported", new=True)
@@ -238,7 +240,7 @@ class MagaluImport:
                 error = refused
                 if uncertain and refused.code == "publish.name-taken":
                     self.console.say(f"{self.name} is taken, most likely by an earlier request of ours: looking for it")
-                    if image := self._arrived(patiently=True):
+                    if image := self._arrived(patiently=True, only="" if number else record.id):
                         return image
                     error.hint = (
                         "An earlier request of ours may have taken it, and the cloud lists it once it is active: run "
@@ -264,13 +266,13 @@ class MagaluImport:
             self.console.warn(f"The request for {self.name} is sent again: the cloud has no such image")
         raise error
 
-    def _arrived(self, *, patiently: bool = False) -> str:
-        """The id of the image that our last request made, if it did."""
+    def _arrived(self, *, patiently: bool = False, only: str = "") -> str:
+        """The id of the image that our last request made, if it did; *only* the one with this id, if that is known."""
         for number in range(ARRIVAL_TRIES if patiently else 1):
             if number:
                 time.sleep(mgc_api.pause_before(number - 1, PublishError("")))
             found = self.images.find(self.name)
-            if found is not None and self._wanted.ours(found):
+            if found is not None and (found.id == only if only else self._wanted.ours(found)):
                 return found.id
         return ""
 
@@ -293,7 +295,11 @@ def _wait(
     try:
         with console.stage("import") as stage:
             wait = wishes.wait
-            found = images.wait(image, seconds=wait, stage=stage, new=new) if wait else images.look(image)
+            new = new or (record is not None and settling(record) > 0)
+            if wait:
+                found = images.wait(image, seconds=wait, stage=stage, new=new)
+            else:
+                found = images.look(image, unseen=CustomImage(image, "", "importing") if new else None)
             stage.note(f"{image} {found.status}")
     except PublishError as error:
         if record and error.code == "publish.import-failed":

@@ -113,9 +113,18 @@ class Images:
         except ValueError as error:
             raise unreadable(answer, error) from None
 
-    def look(self, image: str) -> CustomImage:
-        """The image with this id, which is active or may still be. Raises PublishError."""
-        found = self.show(image)
+    def look(self, image: str, *, unseen: CustomImage | None = None) -> CustomImage:
+        """The image with this id, which is active or may still be. Raises PublishError.
+
+        *unseen* stands for one that is not found, when it is so new that it may not be yet.
+        """
+        try:
+            found = self.show(image)
+        except Refused as error:
+            if error.http_status != 404 or unseen is None:
+                raise
+            self._console.say(f"The cloud does not show the image {image} yet")
+            return unseen
         self._settled(found, set())
         return found
 

@@ -6,17 +6,24 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from factory.errors import PublishError
-from factory.publish import mgc_api, publications
+from factory.publish import mgc_api, mgc_images, publications
 from factory.publish.importer import Wishes
 from factory.publish.mgc_answers import Refused
 from factory.publish.mgc_images import ENDED, FAILED, CustomImage, Images, deletion
 from factory.publish.mgc_request import ImageRequest
+from factory.publish.publications import Publication
 
 if TYPE_CHECKING:
     from factory.console import Console
 
 ARRIVAL_TRIES = 10  # looks for an image whose name is taken, most likely by a request of ours
+GONE = "gone"  # in the ledger, of an image that the cloud did not find by its id
 How = Literal["imported", "adopted", "skipped"]
+
+
+def settling(record: Publication) -> float:
+    """For how many more seconds the cloud may not find what *record* tells of, because it is new."""
+    return max(0.0, mgc_images.SETTLING - record.age)
 
 
 class Name:
@@ -32,10 +39,11 @@ class Name:
         known = publications.find(self._images.place.url, name, self._sha256)
         if known and known.unfinished and known.id:
             # By its id, because the list may hold active images only.
-            begun = self._shown(known.id)
+            begun = self._shown(known)
             if begun and begun.status not in ENDED:
                 return begun, "adopted"
-            known = known.write(state="failed", status=begun.status if begun else "gone")
+            if begun or known.state != "asked":
+                known = known.write(state="failed", status=begun.status if begun else GONE)
         taken = self._images.find(name)
         if taken is None:
             return None
@@ -79,13 +87,18 @@ class Name:
             code="publish.name-taken",
         )
 
-    def _shown(self, image: str) -> CustomImage | None:
-        try:
-            return self._images.show(image)
-        except Refused as error:
-            if error.http_status == 404:
-                return None
-            raise
+    def _shown(self, record: Publication) -> CustomImage | None:
+        """The image of *record*; None when it is gone, and not only so new that the cloud does not show it yet."""
+        end = time.monotonic() + settling(record)
+        while True:
+            try:
+                return self._images.show(record.id)
+            except Refused as error:
+                if error.http_status != 404:
+                    raise
+                if time.monotonic() >= end:
+                    return None
+            time.sleep(mgc_api.jittered(mgc_images.POLL))
 
     def ours(self, image: CustomImage) -> bool:
         """Whether *image* can be what we asked for: all that the cloud tells of it agrees."""
