@@ -57,6 +57,9 @@ def cloud_init_disabled(image: Image) -> str:
         if found and found.kind == "symlink" and image.readlink(f"/etc/systemd/system/{unit}") == "/dev/null":
             return f"{unit} is masked"
     stages = ("cloud-init.service", "cloud-init-network.service", "cloud-init-main.service")
+    units = systemd.read(image)
+    if units.present and any(map(units.started, stages)):
+        return ""
     places = [f"{folder}/cloud-init.target.wants" for folder in _UNITS]
     if any(image.exists(f"{place}/{unit}") for place in places for unit in stages):
         return "" if any(map(image.exists, _GENERATORS)) else "cloud-init has no generator that would start it"
@@ -70,7 +73,7 @@ def _cloud_init(image: Image, types: Sequence[str]) -> list[str]:
     if reason := cloud_init_disabled(image):
         return [reason]
     settings, faults = cloud_init.merged(image)
-    reasons = list(faults)
+    reasons = []
     if "ssh" not in cloud_init.modules(settings, "cloud_init_modules"):
         reasons.append("cloud_init_modules of cloud-init lacks ssh")
     made = settings.get("ssh_genkeytypes", list(_TYPES))
@@ -80,7 +83,7 @@ def _cloud_init(image: Image, types: Sequence[str]) -> list[str]:
         reasons.append("ssh_keys of cloud-init gives every machine the same host keys")
     if cloud_init.true(settings, "manual_cache_clean"):
         reasons.append("manual_cache_clean keeps cloud-init from knowing a new instance")
-    return reasons
+    return [*reasons, *faults] if reasons else []  # cloud-init leaves a broken file out and takes the others
 
 
 def _runs(image: Image, yields: bool) -> Iterator[str]:

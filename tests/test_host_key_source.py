@@ -42,7 +42,7 @@ FEDORA: dict[str, Any] = {
         ({"/etc/cloud/cloud.cfg.d/99.cfg": "ssh_genkeytypes:\n"}, "ssh_genkeytypes"),
         ({"/etc/cloud/cloud.cfg.d/99.cfg": "ssh_keys: {rsa_private: x}\n"}, "ssh_keys"),
         ({"/etc/cloud/cloud.cfg.d/99.cfg": "manual_cache_clean: True\n"}, "manual_cache_clean"),
-        ({"/etc/cloud/cloud.cfg.d/99.cfg": "a: [b\n"}, "99.cfg"),
+        ({"/etc/cloud/cloud.cfg": "a: [b\n"}, "lacks ssh; /etc/cloud/cloud.cfg"),
         ({"/etc/ssh/sshd_config.d/x.conf": "HostKey /etc/own\n"}, "names only /etc/own"),
         (
             {
@@ -80,6 +80,12 @@ def test_an_image_in_which_nothing_makes_host_keys(changes: Mapping[str, Any], r
         {"/usr/sbin/sshd": None, "/usr/bin/cloud-init": None},
         {"/etc/cloud/cloud.cfg.d/99.cfg": "ssh_genkeytypes: [ed25519]\nssh_deletekeys: true\n"},
         {"/etc/ssh/sshd_config.d/x.conf": "HostKey /etc/ssh/ssh_host_ed25519_key\n"},
+        {"/etc/cloud/cloud.cfg.d/99.cfg": "a: [b\n"},
+        {
+            "/usr/lib/systemd/system-generators/cloud-init-generator": None,
+            f"{LIB}/cloud-init.service": "[Service]\nExecStart=/usr/bin/cloud-init init\n",
+            f"{WANTS}/cloud-init.service": link(f"{LIB}/cloud-init.service"),
+        },
     ],
 )
 def test_an_image_in_which_something_makes_host_keys(changes: Mapping[str, Any], tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def _systemd(looked: Looked, services: Systemd) -> Iterator[Problem | Note]:
         told = f"{generator} masks the generator that starts cloud-init"
         masked = generator.startswith(("/etc/", "/usr/local/"))
         yield Problem(generator, told, fix=f"rm -f {generator}" if masked else REINSTALL)
-    elif not generator and not linked:
+    # RHEL 7 and its kin link every stage into multi-user.target, and have no generator.
+    elif not generator and not linked and not all(_starts(services, names) for names in STAGES):
         none = "there is no cloud-init-generator, and nothing else starts cloud-init.target"
         yield Problem("image", none, fix=REINSTALL)
     for names in STAGES:
@@ -71,6 +72,10 @@ def _systemd(looked: Looked, services: Systemd) -> Iterator[Problem | Note]:
     if services.path(MAIN) and (why := services.why_not(MAIN)):
         yield Problem(services.path(MAIN), why)
     yield Note("every stage is started")
+
+
+def _starts(services: Systemd, names: tuple[str, ...]) -> bool:
+    return any(services.started(f"{name}.service") for name in names)
 
 
 def _kernel(looked: Looked) -> Iterator[Problem]:

@@ -8,10 +8,10 @@ from factory.checks import Looked, Note, Problem, Rule
 from factory.reading import cloud_init
 
 PACKAGES = (
-    "/usr/lib/python3/dist-packages/cloudinit",
-    "/usr/lib/python3*/site-packages/cloudinit",
-    "/usr/local/lib/python3*/*-packages/cloudinit",
-    "/opt/*/lib/python3*/site-packages/cloudinit",
+    "/usr/lib/python[23]*/dist-packages/cloudinit",
+    "/usr/lib/python[23]*/site-packages/cloudinit",
+    "/usr/local/lib/python[23]*/*-packages/cloudinit",
+    "/opt/*/lib/python[23]*/site-packages/cloudinit",
 )
 
 

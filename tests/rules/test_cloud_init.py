@@ -56,10 +56,25 @@ def on_lvm(guest: Guest) -> None:
     guest.filesystem = make
 
 
+def as_rhel_7(guest: Guest) -> None:
+    """Python 2, every stage in multi-user.target, and no generator."""
+    module = "/usr/lib/python3.9/site-packages/cloudinit/__init__.py"
+    if module in guest.files:
+        guest.files[module.replace("3.9", "2.7")] = guest.files.pop(module)
+    in_multi_user(guest)
+    del guest.files["/usr/lib/systemd/system-generators/cloud-init-generator"]
+
+
+def in_multi_user(guest: Guest) -> None:
+    for path in [path for path in guest.files if path.startswith(f"{ETC}/cloud-init.target.wants/")]:
+        guest.files[path.replace("cloud-init.target", "multi-user.target")] = guest.files.pop(path)
+
+
 INSTALLED = [
     defect("GEN-G08", "debian", remove("/usr/bin/cloud-init"), related=["NET01", "SH02", "GEN-G29"]),
     defect("GEN-G08", "rhel", remove("/usr/lib/python3.9/site-packages/cloudinit"), related=["SH02"]),
     benign("GEN-G08", "debian", write("/usr/bin/cloud-init.old", "")),
+    benign("GEN-G08", "rhel", as_rhel_7, alone=True),
 ]
 ENABLED = [
     defect("GEN-G09", "debian", write("/etc/cloud/cloud-init.disabled", ""), related=["NET01", "GEN-G16", "SH02"]),
@@ -83,6 +98,9 @@ ENABLED = [
     defect("GEN-G09", "debian", write("/etc/default/grub.d/90-off.cfg",
            'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX cloud-init=disabled"\n')),
     benign("GEN-G09", "debian", write("/etc/cloud/cloud-init.disabled.bak", "")),
+    defect("GEN-G09", "rhel", as_rhel_7, remove(f"{ETC}/multi-user.target.wants/cloud-config.service")),
+    benign("GEN-G09", "debian", as_rhel_7, alone=True),
+    benign("GEN-G09", "debian", in_multi_user, alone=True),
     benign("GEN-G09", "debian", write("/etc/default/grub.d/90-off.cfg", "# cloud-init=disabled\n")),
     benign("GEN-G09", "debian", write(f"{ETC}/multi-user.target.wants/.keep", "")),
     benign("GEN-G09", "debian", write("/etc/systemd/system.conf.d/x.conf.off",
@@ -239,8 +257,8 @@ SETTINGS = [
     defect("CI12", "debian", replace("/etc/cloud/cloud.cfg", "users", "gone"),
            related=["CI10", "SH02", "GEN-G45"]),
     defect("CI12", "rhel", write(f"{D}/m.cfg", "cloud_init_modules: [growpart, resizefs]\n"), related=["SH02"]),
-    defect("CI12", "debian", write(f"{D}/broken.cfg", "a: [b\n"), related=["SH02"]),
-    defect("CI12", "debian", write(f"{D}/deep.cfg", "a: " + "[" * 100_000), related=["SH02"]),
+    defect("CI12", "debian", write(f"{D}/broken.cfg", "a: [b\n")),
+    defect("CI12", "debian", write(f"{D}/deep.cfg", "a: " + "[" * 100_000)),
     benign("CI12", "debian", write(f"{D}/broken.cfg.orig", "a: [b\n")),
     defect("CI13", "debian", write(f"{D}/p.cfg", "password: hunter2hunter2\n")),
     defect("CI13", "rhel", write(f"{D}/p.cfg", "chpasswd:\n  list: |\n    root:hunter2\n")),
