@@ -174,8 +174,10 @@ def _look(path: Path, size: int, allocated: int, pread: Callable[[int, int], byt
             found, virtual_size=virtual, subformat=subformat, damaged=damaged, references=_differencing(subformat)
         )
     if kind == "vdi":
-        virtual, subformat = _vdi(pread)
-        return replace(found, virtual_size=virtual, subformat=subformat, references=_differencing(subformat))
+        virtual, subformat, damaged = _vdi(pread, size)
+        return replace(
+            found, virtual_size=virtual, subformat=subformat, damaged=damaged, references=_differencing(subformat)
+        )
     if kind == "vmdk":
         told = vmdk.read(pread)
         return replace(found, virtual_size=told.virtual_size, subformat=told.subformat, references=told.references)
@@ -244,10 +246,14 @@ def _vhd(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple
     return virtual, {2: "fixed", 3: "dynamic", 4: "differencing"}.get(kind, f"type {kind}"), tuple(damaged)
 
 
-def _vdi(pread: Callable[[int, int], bytes]) -> tuple[int, str]:
+def _vdi(pread: Callable[[int, int], bytes], size: int) -> tuple[int, str, tuple[str, ...]]:
     head = pread(0, 512)
     if len(head) < 512:
-        return 0, ""
+        return 0, "", ("it is cut off",)
     kind = struct.unpack_from("<I", head, 0x4C)[0]
+    table, data = struct.unpack_from("<II", head, 0x154)
     virtual: int = struct.unpack_from("<Q", head, 0x170)[0]
-    return virtual, {1: "dynamic", 2: "static", 4: "differencing"}.get(kind, f"type {kind}")
+    block, extra, blocks, allocated = struct.unpack_from("<IIII", head, 0x178)
+    end = max(table + 4 * blocks, data + allocated * (block + extra))
+    damaged = (f"its blocks end at byte {end}, and the file has {size} bytes",) if end > size else ()
+    return virtual, {1: "dynamic", 2: "static", 4: "differencing"}.get(kind, f"type {kind}"), damaged

@@ -344,6 +344,12 @@ CASES = [
     defect("GEN-F07", "debian", on_image(cut(70000)), related=("GEN-G01",)),
     defect("GEN-F07", "debian", converted("qcow2", compress=True), on_image(cut(70000)), related=("GEN-G01",)),
     benign("GEN-F07", "debian", converted("qcow2", cluster_size="2M"), alone=True, target="openstack"),
+    *(
+        defect("GEN-F07", "debian", made, on_image(cut(1)), related=("GEN-G01",), target="openstack")
+        for made in (converted("vdi"), converted("vdi", static="on"))
+    ),
+    benign("GEN-F07", "debian", converted("vdi", static="on"), alone=True, target="openstack"),
+    benign("GEN-F07", "debian", sized(65 * MIB + 512), converted("vdi"), alone=True, target="openstack"),
     defect("OS-F01", "debian", converted("raw"), on_image(backing), related=("GEN-F02", "GEN-G01"), target="openstack"),
     benign("OS-F01", "debian", converted("qcow2", compress=True), target="openstack", alone=True),
     defect("MGC-F05", "debian", converted("qcow2", compat="0.10")),
