@@ -12,6 +12,7 @@ from factory.errors import FactoryError, ImageRefused, PublishError, UsageError
 from factory.files import touching
 from factory.manifest import FINDINGS, MANIFEST, Manifest, read_manifest
 from factory.publish import Artefact
+from factory.publish.keys import readable
 
 DOCUMENTS = (MANIFEST, FINDINGS, "SHA256SUMS")
 
@@ -96,7 +97,7 @@ def _of_image(image: Path, failure: type[FactoryError]) -> Artefact:
         image=image,
         sha256="",
         size=image.stat().st_size,
-        name=image.stem,
+        name=readable(image.stem),
         format=found.name,
         virtual_size=found.virtual_size,
     )

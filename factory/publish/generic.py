@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from factory.errors import PublishError
 from factory.files import write_whole
 from factory.publish import Artefact, PresignedUrl, StoredObject, store_settings
 from factory.publish.importer import Brought, Wishes
-from factory.publish.keys import address
+from factory.publish.keys import address, plain, readable
 from factory.units import GIB
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ DOCUMENT = "import.json"
 
 def prepare(artefact: Artefact, wishes: Wishes, transport: Transport, console: Console) -> GenericImport:
     """The description of *artefact* for a person. Sends nothing."""
-    return GenericImport(artefact, wishes, transport, console)
+    name, version, description = map(readable, (wishes.name, wishes.version, wishes.description))
+    told = replace(wishes, name=name, version=version, description=description)
+    return GenericImport(artefact, told, transport, console)
 
 
 @dataclass
@@ -41,7 +43,8 @@ class GenericImport:
     def name(self) -> str:
         """The name that is proposed: the recipe's with its version, without characters that some cloud refuses."""
         parts = (self.artefact.name, self.wishes.version or self.artefact.version)
-        return self.wishes.name or re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(filter(None, parts))).strip("-")
+        proposed = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(filter(None, parts))).strip("-")
+        return self.wishes.name or proposed or plain(self.artefact.name)
 
     @property
     def firmware(self) -> str:
@@ -72,7 +75,7 @@ class GenericImport:
             "properties": dict(artefact.properties),
             "build_id": artefact.build_id,
             "object": url.partition("?")[0],
-            "url": f"Sign one with: factory presign {artefact.build_id or artefact.image.name}"
+            "url": f"Sign one with: factory presign {artefact.build_id or readable(artefact.image.name)}"
             f" --target {self.transport.target}",
         }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from urllib.parse import quote
 
 from factory import __version__
-from factory.errors import UsageError
 from factory.publish import Artefact, store_settings
 from factory.publish.transport import Transport
 
@@ -46,16 +46,15 @@ def metadata_of(artefact: Artefact) -> dict[str, str]:
         "build-id": artefact.build_id,
         "factory": __version__,
     }
-    return {name: quote(text, safe=" :/+.,@=") for name, text in facts.items() if text}
+    return {name: quote(text, safe=" :/+.,@=", errors="replace") for name, text in facts.items() if text}
 
 
 def plain(name: str) -> str:
-    """*name* as one part of a key that needs no quoting anywhere."""
+    """*name* as one part of a key that needs no quoting anywhere; a digest of one that has nothing to keep."""
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    if not kept:
-        raise UsageError(
-            f"{name!r} cannot be part of an object's key",
-            hint="Give it a name with letters or digits",
-            code="usage.object-name",
-        )
-    return kept
+    return kept or "image-" + hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def readable(text: str) -> str:
+    """*text* as UTF-8 can hold it: a name of a file, or a word of the command line, may be other bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -123,13 +123,17 @@ def shortened(description: str) -> str:
 
 
 def default_name(artefact: Artefact) -> str:
-    """``<name>-<version>``, dots and whatever else the cloud takes in no name as dashes."""
+    """``<name>-<version>``, dots and whatever else the cloud takes in no name as dashes; empty if nothing is left."""
     joined = "-".join(part for part in (artefact.name, artefact.version) if part)
+    if not re.search(r"[A-Za-z0-9]", joined):
+        return ""
     return re.sub(r"[^A-Za-z0-9_-]", "-", joined)[:LONGEST_NAME]
 
 
 def _faults(request: ImageRequest, artefact: Artefact) -> Iterator[str]:
-    if not NAME.fullmatch(request.name):
+    if not request.name:
+        yield "the image has no name with letters or digits that the cloud takes (write --name NAME)"
+    elif not NAME.fullmatch(request.name):
         better = re.sub(r"[^A-Za-z0-9_-]", "-", request.name)[:LONGEST_NAME]
         yield (
             f"the name {quote(request.name)} may have 1 to {LONGEST_NAME} letters, digits, '-' and '_' only"

@@ -91,11 +91,20 @@ def signed(
 
 
 def check_place(path: Path) -> None:
-    """Raise UsageError when :func:`write` could not succeed, before there is a URL."""
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    """Raise UsageError when :func:`write` could not succeed, or would put a file in the place of something else."""
+    fault = ""
+    if not os.access(path.parent, os.W_OK | os.X_OK) or not path.parent.is_dir():
+        fault = f"{path.parent} is no folder that this account may write to"
+    elif path.is_symlink():
+        fault = "It is a link: name the file itself"
+    elif path.is_dir():
+        fault = "It is a folder"
+    elif path.exists() and not path.is_file():
+        fault = "It is no plain file; without --url-file, 'factory presign' prints the URL"
+    if fault:
         raise UsageError(
             f"--url-file {path} cannot be written",
-            cause="It is a folder" if path.is_dir() else f"{path.parent} is no folder that this account may write to",
+            cause=fault,
             hint="Name a file in a folder that is there",
             code="usage.command-line",
         )
