@@ -22,7 +22,7 @@ from factory.publish import Artefact, PresignedUrl, StoredObject, mgc_api, mgc_i
 from factory.publish.importer import Brought, Wishes
 from factory.publish.mgc_answers import Refused
 from factory.publish.mgc_api import UNREADABLE, passing
-from factory.publish.mgc_images import ACTIVE, CustomImage, Images
+from factory.publish.mgc_images import ACTIVE, ENDED, CustomImage, Images
 from factory.publish.mgc_names import ARRIVAL_TRIES, GONE, How, Name, settling
 from factory.publish.mgc_place import KEY_VARIABLE, Place, api_key, check_store, place, profile_file
 from factory.publish.mgc_request import ImageRequest, Requirements, gigabytes, masked, request_for
@@ -179,11 +179,14 @@ class MagaluImport:
                     id=before.id if before and before.status == GONE else "",  # the cloud may only be late to show it
                 ).write()
                 # A run that ended before it was answered may have asked already; the list may hold active images only.
-                uncertain = before is not None and (before.unfinished or before.status == GONE)
-                image = self._ask(url, record, uncertain=uncertain)
-                record = record.write(state="importing", id=image)
-                stage.note(image)
-        return self._settle(*found) if found else self._waited(image, record, "imported", new=True)
+                earlier = before is not None and (before.unfinished or before.status == GONE)
+                image = self._ask(url, record, earlier=earlier)
+                if isinstance(image, CustomImage):
+                    found = image, "skipped"
+                else:
+                    record = record.write(state="importing", id=image)
+                    stage.note(image)
+        return self._settle(*found) if found else self._waited(record.id, record, "imported", new=True)
 
     # An image that is there already
 
@@ -191,7 +194,8 @@ class MagaluImport:
         """Take *image* for the one wanted, waiting for it when it is not active yet."""
         record = publications.find(self.place.url, self.name, self.artefact.sha256)
         if how == "adopted":
-            self.console.say(f"Taking up the import of {self.name} that an earlier run began ({image.id})")
+            if record and record.id == image.id:
+                self.console.say(f"Taking up the import of {self.name} that an earlier run began ({image.id})")
             record = record.write(state="importing", id=image.id, status=image.status) if record else None
         if image.status == ACTIVE:
             if record and record.id == image.id:
@@ -220,11 +224,13 @@ class MagaluImport:
                 code="publish.url-life",
             )
 
-    def _ask(self, url: PresignedUrl, record: Publication, *, uncertain: bool) -> str:
+    def _ask(self, url: PresignedUrl, record: Publication, *, earlier: bool) -> str | CustomImage:
         """The id of the image that the cloud makes for our request, which is sent again only when it did not arrive.
 
-        *uncertain*: whether a request of an earlier run may have arrived.
+        *earlier*: whether a request of an earlier run may have arrived. Gives the image that has the name already when
+        ``--if-exists skip`` takes it.
         """
+        uncertain, skip = earlier, self.wishes.if_exists == "skip"
         for number in range(mgc_api.TRIES):
             error: FactoryError
             try:
@@ -238,14 +244,20 @@ class MagaluImport:
                 )
             except Refused as refused:
                 error = refused
-                if uncertain and refused.code == "publish.name-taken":
-                    self.console.say(f"{self.name} is taken, most likely by an earlier request of ours: looking for it")
-                    if image := self._arrived(patiently=True, only="" if number else record.id):
-                        return image
-                    error.hint = (
-                        "An earlier request of ours may have taken it, and the cloud lists it once it is active: run "
-                        f"the same command again later. Otherwise: {error.hint[:1].lower()}{error.hint[1:]}"
-                    )
+                if (uncertain or skip) and refused.code == "publish.name-taken":
+                    whose = ", most likely by an earlier request of ours" if uncertain else ""
+                    self.console.say(f"{self.name} is taken{whose}: looking for it")
+                    found, only = self._wanted.arrived(ARRIVAL_TRIES), "" if number else record.id
+                    if found and uncertain and (found.id == only if only else self._wanted.ours(found)):
+                        if earlier and found.id != record.id:
+                            self._wanted.doubt(found)
+                        return found.id
+                    if found and skip and found.status not in ENDED:
+                        self._wanted.skipped(found)
+                        if not uncertain:
+                            record.write(state="failed", status=error.code)
+                        return found
+                    error.hint = self._wanted.unlisted(uncertain)
             except http.Unanswered as unanswered:
                 error = unanswered.error
             if not passing(error) and error.code != UNREADABLE:
@@ -260,21 +272,12 @@ class MagaluImport:
                 f"The import of {self.name}: looking in {pause:.0f} s whether it was begun. {error.message}"
             )
             time.sleep(pause)
-            if image := self._arrived():
-                return image
+            found = self._wanted.arrived()
+            if found and self._wanted.ours(found):
+                return found.id
             self._check_url(url)
             self.console.warn(f"The request for {self.name} is sent again: the cloud has no such image")
         raise error
-
-    def _arrived(self, *, patiently: bool = False, only: str = "") -> str:
-        """The id of the image that our last request made, if it did; *only* the one with this id, if that is known."""
-        for number in range(ARRIVAL_TRIES if patiently else 1):
-            if number:
-                time.sleep(mgc_api.pause_before(number - 1, PublishError("")))
-            found = self.images.find(self.name)
-            if found is not None and (found.id == only if only else self._wanted.ours(found)):
-                return found.id
-        return ""
 
     # The end
 

@@ -47,9 +47,13 @@ class Name:
         taken = self._images.find(name)
         if taken is None:
             return None
-        if known and known.unfinished and self.ours(taken) and taken.status not in ENDED:
-            return taken, "adopted"
         same = bool(known and known.id == taken.id)
+        if known and taken.status not in ENDED:
+            if same and known.status == GONE:  # found by its name sooner than by its id
+                return taken, "adopted"
+            if known.unfinished and self.ours(taken):
+                self.doubt(taken)
+                return taken, "adopted"
         if taken.status in FAILED and self._wishes.delete_failed and publications.by_id(taken.id):
             self._delete(taken)
             return None
@@ -63,7 +67,7 @@ class Name:
             )
         if self._wishes.if_exists == "skip":
             if not same:
-                self._console.warn(f"{name} is there already ({taken.id}); nothing tells that it has the same bytes")
+                self.skipped(taken)
             return taken, "skipped"
         raise PublishError(
             f"the name {name} is taken by the image {taken.id} ({taken.status}){taken.trace}",
@@ -85,6 +89,37 @@ class Name:
             f"the name {self._request.name} is still taken by the image {image.id}, which was deleted",
             hint="Wait a while and run the same command again",
             code="publish.name-taken",
+        )
+
+    def arrived(self, looks: int = 1) -> CustomImage | None:
+        """The image that has the name now, whoever asked for it, after at most so many *looks*."""
+        for number in range(looks):
+            if number:
+                time.sleep(mgc_api.pause_before(number - 1, PublishError("")))
+            if found := self._images.find(self._request.name):
+                return found
+        return None
+
+    def doubt(self, image: CustomImage) -> None:
+        """Tell that *image*, which an earlier run may have asked for without an answer, may be another one."""
+        self._console.warn(
+            f"{self._request.name} is there ({image.id}) as an earlier run asked for it; that run never heard of its "
+            "id, and nothing tells that it has the same bytes"
+        )
+
+    def skipped(self, image: CustomImage) -> None:
+        """Tell that *image* is taken though it may be another one."""
+        self._console.warn(
+            f"{self._request.name} is there already ({image.id}); nothing tells that it has the same bytes"
+        )
+
+    def unlisted(self, uncertain: bool) -> str:
+        """What to do about a name that is taken by an image that is not found; *uncertain*: it may be ours."""
+        whose = "An earlier request of ours may have taken it, and the" if uncertain else "The"
+        skip = "" if self._wishes.if_exists == "skip" else ", or use --if-exists skip"
+        return (
+            f"{whose} cloud lists it once it is active: run the same command again later. Otherwise: choose another "
+            f"--name or delete the other image{skip}"
         )
 
     def _shown(self, record: Publication) -> CustomImage | None:
