@@ -17,6 +17,7 @@ from factory.checks import Looked, Problem, partition_table, root_last, run, wit
 from factory.partitions import Partition
 from factory.quoting import quoted
 from factory.reading import netplan, network
+from tests import trees
 from tests.guest_tree import Content, Tree, plant
 from tests.scrub_cases import GUEST
 
@@ -55,6 +56,25 @@ def test_emptying_a_line_keeps_the_numbers_of_the_others(tmp_path: Path) -> None
 )
 def test_a_line_is_mended_without_its_file(tmp_path: Path, rule: str, path: str, content: str, fix: str) -> None:
     assert fix in [problem.fix for problem in problems(tmp_path, rule, {path: content})]
+
+
+def test_openrc_starts_sshd_in_its_own_way(tmp_path: Path) -> None:
+    before = {path: content for path, content in trees.files("alpine").items() if path != "/etc/runlevels/default/sshd"}
+    told = [problem.fix for problem in problems(tmp_path / "off", "GEN-G18", before)]
+    assert told == ["rc-update add sshd default"]
+    found = problems(tmp_path / "gone", "GEN-G18", before)
+    (tmp_path / "gone/usr/sbin/sshd").unlink()
+    masked: dict[str, Content] = {"/etc/systemd/system/ssh.service": b""}
+    assert [problem.fix for problem in found] == ["apk add openssh && rc-update add sshd default"]
+    assert [problem.fix for problem in problems(tmp_path / "debian", "GEN-G18", masked)] == [None]  # the rule's own
+
+
+def test_a_broken_package_system_is_mended_by_its_own_program(tmp_path: Path) -> None:
+    files: dict[str, Content] = {"/var/lib/yum/transaction-all.2026-01-05.10:11.12": "mem\n"}
+    told = [problem.fix for problem in problems(tmp_path / "yum", "DL09", files)]
+    assert told == ["yum-complete-transaction, or yum-complete-transaction --cleanup-only, in the guest"]
+    files = {"/var/lib/dpkg/updates/0001": "Package: x\n"}
+    assert [problem.fix for problem in problems(tmp_path / "dpkg", "DL09", files)] == [None]  # the rule's own
 
 
 MAC = "52:54:00:12:34:56"

@@ -25,7 +25,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     settings = looked.know(cloud_init.read)
     for part in settings.parts:
         for name, value in (part.settings or {}).items():
-            if name in (*ACTS, *RUNS) and value not in ("", [], {}, "null", "~"):
+            if name in (*ACTS, *RUNS) and not (_empty(value) or (name == "chpasswd" and _only_expires(value))):
                 yield _problem(part, f"{part.path}:{part.line(name)}: {name}", warn=name in RUNS)
             yield from _below(part, name, value, 0) if name not in ACTS else ()
         if "PRIVATE KEY-----" in part.text:
@@ -45,6 +45,15 @@ def _below(part: Part, name: str, value: Any, depth: int) -> Iterator[Problem]:
             yield from _below(part, name, inner, depth + 1)
     elif name.lower() in SECRET and isinstance(value, str) and value.lower() not in _NOTHING:
         yield _problem(part, f"{part.path}:{part.line(name)}: {name} ({len(value)} characters)")
+
+
+def _empty(value: Any) -> bool:
+    return value in ("", [], {}, "null", "~")
+
+
+def _only_expires(value: Any) -> bool:
+    """Whether chpasswd is told how long passwords last, and none."""
+    return isinstance(value, dict) and all(key == "expire" or _empty(inner) for key, inner in value.items())
 
 
 def _problem(part: Part, told: str, *, warn: bool = False) -> Problem:

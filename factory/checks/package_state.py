@@ -18,7 +18,8 @@ _STATUS = "/var/lib/dpkg/status"
 _LOCKS = ("/etc/dnf/plugins/versionlock.list", "/etc/yum/pluginconf.d/versionlock.list", "/etc/zypp/locks")
 _CONFIGURATIONS = ("/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/yum.repos.d/*.repo")
 _WORLD = "/etc/apk/world"
-_BUSY = ("/var/lib/dpkg/updates/[0-9]*", "/var/lib/rpm/__db.*")
+_BUSY = ("/var/lib/dpkg/updates/[0-9]*", "/var/lib/yum/transaction-all.*[0-9]")
+_YUM = "yum-complete-transaction, or yum-complete-transaction --cleanup-only, in the guest"
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -35,7 +36,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(_STATUS, f"{_STATUS}: {name}: {' '.join(status)}", fix=f"apt-mark unhold {quoted(name)}")
     if wanted(rule, "broken"):
         for path in sorted({path for pattern in _BUSY for path in image.glob(pattern)}):
-            yield Problem(path, f"{path}: the package system was interrupted")
+            yield Problem(path, f"{path}: the package system was interrupted", fix=_YUM if "/yum/" in path else None)
     if wanted(rule, "held"):
         yield from _locked(image)
     if not known and not image.exists(_WORLD) and not image.glob("/etc/yum.repos.d") and not image.exists("/etc/zypp"):

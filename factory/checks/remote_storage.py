@@ -1,4 +1,7 @@
-"""Remote storage: no service of *services* that needs disks of the network starts by itself."""
+"""Remote storage: no service of *services* that needs disks of the network starts by itself.
+
+Those of iSCSI, which distributions enable, wait for nothing as long as no target is known.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ from factory.reading import systemd
 
 _NODES = ("/etc/iscsi/nodes/*/*/*", "/var/lib/iscsi/nodes/*/*/*", "/etc/iscsi/nodes/*/*", "/var/lib/iscsi/nodes/*/*")
 
+_ISCSI = ("iscsi.service", "open-iscsi.service")
+
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     image = looked.image
     for path in dict.fromkeys(_automatic(image)):
         yield Problem(path, f"{path}: node.startup = automatic")
     units = looked.know(systemd.read)
-    services = rule.parameters["services"]
+    known = any(map(image.glob, _NODES))
+    services = [name for name in rule.parameters["services"] if known or name not in _ISCSI]
     for name in services if units.present else ():
         if path := units.started(name):
             yield Problem(path, f"{path}: {name} starts at boot")

@@ -51,6 +51,13 @@ _STANDARD: dict[str, tuple[str, ...]] = {
     "cloud-init.target": (),
 }
 _CLOUD_INIT = "systemd/system-generators/cloud-init-generator"
+_CONDITIONS = (
+    "ConditionPathExists",
+    "ConditionPathExistsGlob",
+    "ConditionFileNotEmpty",
+    "ConditionDirectoryNotEmpty",
+    "ConditionFirstBoot",
+)
 _FOLDER_KINDS = (".wants", ".requires", ".upholds")
 
 
@@ -253,7 +260,7 @@ class Systemd:
         """Why a unit's conditions keep it from starting; "" when they do not, or when only a boot can tell."""
         unit = self.unit(name)
         alternatives = []
-        for key in ("ConditionPathExists", "ConditionPathExistsGlob", "ConditionFileNotEmpty", "ConditionFirstBoot"):
+        for key in _CONDITIONS:
             for setting in unit.get("Unit", key) + unit.get("Unit", key.replace("Condition", "Assert")) if unit else ():
                 value = setting.value
                 trigger, value = value.startswith("|"), value.removeprefix("|").lstrip()
@@ -275,6 +282,8 @@ class Systemd:
         if key.endswith("Glob"):
             return bool(self._image.glob(value))
         found = self._image.stat(value, follow=True)
+        if key == "ConditionDirectoryNotEmpty":
+            return found is not None and found.kind == "dir" and bool(self._image.listdir(value))
         return found is not None and (key != "ConditionFileNotEmpty" or (found.kind == "file" and found.size > 0))
 
 

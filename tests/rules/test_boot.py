@@ -189,6 +189,9 @@ CASES = [
     benign("BT12", "debian",  # as every Ubuntu has it
            append(GRUB, entry(debian.KERNEL, f"{debian.OPTIONS} recovery nomodeset dis_ucode_ldr", "recovery mode 2"))),
     defect("BT12", "debian", replace(GRUB, " ro ", " ro nomodeset ")),
+    *(benign("BT12", "debian", replace(GRUB, " ro ", f" ro init={path} "), alone=True) for path in
+      ("/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/sbin/init")),
+    defect("BT12", "debian", replace(GRUB, " ro ", " ro init=/lib/systemd/systemd-x "), related=("GEN-G18",)),
     # BT16: kernels
     defect("BT16", "debian", *kernel("6.1.0-20-cloud-amd64", *DRIVERS)),
     defect("BT16", "debian", remove(f"/usr/lib/modules/{debian.KERNEL}"),

@@ -266,6 +266,9 @@ SETTINGS = [
     defect("CI13", "debian", write(f"{D}/p.cfg", "datasource:\n  None:\n    userdata_raw: |\n      #cloud-config\n"
            "system_info:\n  default_user:\n    passwd: $6$abc$def\n"), related=["GEN-G14"]),
     defect("CI13", "debian", write(f"{D}/p.cfg", "runcmd:\n  - echo built\n")),
+    benign("CI13", "debian", write(f"{D}/p.cfg", "chpasswd: {expire: false}\n"), alone=True),
+    benign("CI13", "rhel", write(f"{D}/p.cfg", "chpasswd:\n  expire: false\n  list: []\n"), alone=True),
+    defect("CI13", "debian", write(f"{D}/p.cfg", "chpasswd:\n  users:\n  - {name: a, type: RANDOM}\n")),
     benign("CI13", "debian", write(f"{D}/p.cfg", "chpasswd: {}\nruncmd: []\n# password: x\n"
            "system_info:\n  default_user:\n    lock_passwd: true\n")),
     defect("CI14", "debian", write("/etc/apt/apt.conf.d/90proxy", 'Acquire::http::Proxy "http://10.0.2.2:3142";\n'),

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.rule_images import Case, Change, append, benign, cases, converted, defect, link, prove, replace, write
+from tests.rule_images import (
+    Case,
+    Change,
+    append,
+    benign,
+    cases,
+    converted,
+    defect,
+    folder,
+    link,
+    prove,
+    replace,
+    write,
+)
 from tests.rules.test_agents import STATUS, installed
 from tests.rules.test_boot import GRUB, INITRD
 from tests.trees import debian
@@ -19,12 +32,15 @@ def with_drivers(*names: str) -> Change:
     return write(INITRD, initramfs(debian.KERNEL, *names))
 
 
-def unit(name: str) -> list[Change]:
+def unit(name: str, section: str = "") -> list[Change]:
     (path, text), (wants, target) = enabled(name, "multi-user.target").items()
     assert isinstance(text, str) and isinstance(target, tuple)
-    return [write(path, text), link(wants, target[1])]
+    return [write(path, section + text), link(wants, target[1])]
 
 
+OPEN_ISCSI = (
+    "[Unit]\nConditionDirectoryNotEmpty=|/etc/iscsi/nodes\nConditionDirectoryNotEmpty=|/sys/class/iscsi_session\n"
+)
 MODULES = f"/usr/lib/modules/{debian.KERNEL}/modules.dep"
 SETTINGS = "/etc/cloud/cloud.cfg.d/01_debian.cfg"
 AZURE = (
@@ -47,6 +63,14 @@ CASES = [
            target="oci", related=("ID09",)),
     benign("OCI-G06", "debian", write("/usr/lib/systemd/system/glusterd.service", "[Service]\nExecStart=/x\n"),
            target="oci"),
+    # Ubuntu Server has it enabled, and it waits until there is something to log in to.
+    benign("OCI-G06", "debian", *unit("open-iscsi.service", OPEN_ISCSI), target="oci", alone=True),
+    defect("OCI-G06", "debian", *unit("open-iscsi.service", OPEN_ISCSI),
+           write("/etc/iscsi/nodes/iqn.x/10.0.0.1,3260,1/default", "node.startup = manual\n"), target="oci",
+           related=("ID09",)),
+    benign("OCI-G06", "rhel", *unit("iscsi.service", "[Unit]\nConditionDirectoryNotEmpty=/var/lib/iscsi/nodes\n"),
+           folder("/var/lib/iscsi/nodes"), target="oci", alone=True),
+    benign("OCI-G06", "suse", *unit("iscsi.service"), target="oci", alone=True),
     defect("AZ-G01", "debian", *AZURE, with_drivers(*DRIVERS), target="azure"),
     benign("AZ-G01", "debian", *AZURE, target="azure"),
     defect("AZ-G02", "debian", *AZURE, append(FSTAB, "/swapfile none swap sw 0 0\n"), write("/swapfile", bytes(8192)),
