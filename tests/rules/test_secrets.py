@@ -15,6 +15,20 @@ TOKEN = "ghp_" + "a1B2" * 9
 JWT = ".".join(["eyJhbGciOiJIUzI1NiJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIn0", "dBjftJeZ4CVPmB92K27uhbUJU1p1r"])
 ACCESS = "AKIA" + "Q3EGRIVTZ7XK2LMN"
 UNITS = "/etc/systemd/system"
+SCRIPT = """#!/bin/bash
+PASSWORD=$1
+PASSWORD="${2:-}"
+DB_PASSWORD=$(cat /run/secrets/db)
+TOKEN=`cat /run/token`
+TOKEN_FILE=/run/token
+SECRET_NAME=database
+PASSWORD_PROMPT="Your password"
+TOKEN_TTL=21600
+API_KEY=<your key>
+DB_PASSWORD=changeme
+APP_SECRET=@SECRET@
+if [ "$PASSWORD" = "hunter22" ]; then echo PASSWORD=hunter22; fi
+"""
 WANTS = f"{UNITS}/multi-user.target.wants"
 
 KEYS = [
@@ -146,6 +160,32 @@ SECRETS = [
         "GEN-G39",
         "debian",
         write("/srv/app/UserFactory.php", "'$2y$10$92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi',\n"),
+    ),
+    *(
+        defect("GEN-G39", family, change)
+        for family, change in (
+            ("debian", write("/root/deploy.sh", "#!/bin/sh\nexport OS_PASSWORD=Zk3hW9qLm\n")),
+            ("debian", write("/home/x/admin-openrc", "export OS_PASSWORD='Zk3hW9qLm'\n")),
+            ("debian", write("/root/ci.sh", "readonly API_KEY=Zk3hW9qLm\n")),
+            ("debian", write("/etc/profile", "export API_KEY=Zk3hW9qLm123\n")),
+            ("rhel", write("/etc/bashrc", "export API_TOKEN=Zk3hW9qLm123\n")),
+            ("debian", write("/etc/default/app", "DB_PASSWORD=Zk3hW9qLm\n")),
+            ("rhel", write("/etc/sysconfig/app", 'APP_SECRET="Zk3hW9qLm"\n')),
+        )
+    ),
+    benign(
+        "GEN-G39",
+        "debian",
+        write("/root/setup.sh", SCRIPT),
+        write("/root/demo-openrc.sh", "read -sr OS_PASSWORD_INPUT\nexport OS_PASSWORD=$OS_PASSWORD_INPUT\n"),
+        write("/etc/default/app", "#DB_PASSWORD=Zk3hW9qLm\nDB_PASSWORD=\nAPI_TOKEN=your-token-here\nMAX_TOKENS=4096\n"),
+        write("/usr/sbin/helper.sh", "PASSWORD=hunter22\n"),
+    ),
+    benign(  # as CentOS 7 and openSUSE have them
+        "GEN-G39",
+        "rhel",
+        write("/etc/sysconfig/authconfig", "USEPASSWDQC=no\nPASSWDALGORITHM=sha512\nUSESHADOW=yes\n"),
+        write("/etc/sysconfig/displaymanager", 'DISPLAYMANAGER_PASSWORD_LESS_LOGIN="no"\nX_PASSWORD=never\n'),
     ),
     benign("GEN-G39", "debian", write("/root/.gitconfig", "[user]\nname = x\n[credential]\nhelper = store\n")),
     defect("GEN-G39", "debian", write(f"{UNITS}/x.service", "[Service]\nEnvironment=A=1 API_TOKEN=abcdefg\n")),
