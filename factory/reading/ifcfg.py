@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from factory.reading.interfaces import Interface, fixed, is_virtual
-from factory.reading.lines import Entry, content_of, layered, place, shell
+from factory.reading.lines import Entry, content_of, layered, numbered, place, shell
 
 if TYPE_CHECKING:
     from factory.inspection import Image
@@ -15,6 +16,7 @@ RHEL = "/etc/sysconfig/network-scripts"
 SUSE = "/etc/sysconfig/network"
 _IGNORED = re.compile(r"(~|\.(bak|orig|old|save|template|rpm(new|orig|save)|swp|dpkg-\w+|augnew|augtmp))$")
 _NO = ("no", "false", "0", "off", "n")
+_GATEWAY = re.compile(r"(?:\bvia\s+|^\s*GATEWAY\d*=[\"']?)([\da-fA-F.:]+)")
 _STATIC = re.compile(r"(IPADDR|GATEWAY|IPV6ADDR|IPV6_DEFAULTGW|REMOTE_IPADDR)(_?\w*)$")
 
 
@@ -30,10 +32,10 @@ def read(image: Image) -> list[Interface]:
     held = {
         said[key].value for _, said in rhel for key in ("BRIDGE", "MASTER", "TEAM_MASTER") if key in said
     }  # fmt: skip
-    return [_rhel(path, said, held) for path, said in rhel] + [_suse(image, path, said) for path, said in suse]
+    return [_rhel(image, path, said, held) for path, said in rhel] + [_suse(image, path, said) for path, said in suse]
 
 
-def _rhel(path: str, said: dict[str, Entry], held: set[str]) -> Interface:
+def _rhel(image: Image, path: str, said: dict[str, Entry], held: set[str]) -> Interface:
     def get(key: str) -> str:
         return said[key].value if key in said else ""
 
@@ -52,7 +54,7 @@ def _rhel(path: str, said: dict[str, Entry], held: set[str]) -> Interface:
         kind=kind,
         ports=kind == "vlan" or name in held,
         dhcp=get("BOOTPROTO").lower() in ("dhcp", "bootp") or get("DHCPV6C").lower() == "yes",
-        static=_static(said),
+        static=(*_static(said), *_routes(image, _suffix(path))),
         servers=tuple(entry.place for key, entry in said.items() if re.fullmatch(r"DNS\d", key) and entry.value),
         up=get("ONBOOT").lower() not in _NO,
         waits=get("ONBOOT").lower() not in _NO,
@@ -86,6 +88,14 @@ def _suse(image: Image, path: str, said: dict[str, Entry]) -> Interface:
 
 def _static(said: dict[str, Entry]) -> tuple[str, ...]:
     return tuple(e.place for key, e in said.items() if _STATIC.match(key) and any(map(fixed, e.value.split())))
+
+
+def _routes(image: Image, name: str) -> Iterator[str]:
+    """Where the routes of a card in network-scripts have a gateway: as words for ip, or as GATEWAY0=."""
+    for path in (f"{RHEL}/route-{name}", f"{RHEL}/route6-{name}"):
+        for number, line in numbered(content_of(image, path), "#"):
+            if (match := _GATEWAY.search(line)) and fixed(match[1]):
+                yield f"{path}:{number}: {line.strip()}"
 
 
 def _suffix(path: str) -> str:

@@ -154,6 +154,9 @@ def _interface(connection: Connection, masters: set[str]) -> Interface:
         values = re.split(r"[,;]", entry.value)
         if re.fullmatch(r"address(es)?\d*|gateway", entry.key) and any(map(fixed, values)):
             static.append(entry.place)
+        # route1=NETWORK,GATEWAY,METRIC; one without a gateway holds in any network.
+        if re.fullmatch(r"routes?\d*", entry.key) and any(map(fixed, re.split(r"[,;\s]+", entry.value)[1:2])):
+            static.append(entry.place)
         if entry.key == "dns" and entry.value:
             servers.append(entry.place)
     up = get("connection", "autoconnect").lower() not in ("false", "no", "0") and not connection.refused

@@ -47,6 +47,9 @@ NETPLAN_ALONE = [
     write("/usr/lib/systemd/system/systemd-networkd.service", "[Service]\nExecStart=/bin/true\n"),
     write("/usr/lib/systemd/system-generators/netplan", "#!/bin/sh\n", 0o755),
 ]
+SCRIPTS = "/etc/sysconfig/network-scripts"
+ANY_IFCFG = f"{SCRIPTS}/ifcfg-any"
+ANY_DHCP = "TYPE=Ethernet\nNAME=any\nBOOTPROTO=dhcp\nONBOOT=yes\n"
 AUTO = "[ipv4]\nmethod=auto\n"
 MACS = [
     defect(
@@ -183,6 +186,25 @@ FIXED = [
             "    all:\n      match: {name: 'e*'}\n      addresses: [10.0.2.15/24]\n",
         ),
         related=["NET01"],
+    ),
+    *(
+        defect("GEN-G23", "rhel", write(ANY_IFCFG, ANY_DHCP), write(f"{SCRIPTS}/{name}", text))
+        for name, text in (
+            ("route-any", "# the build's\ndefault via 192.168.1.1\n"),
+            ("route-any", "GATEWAY0=192.168.1.1\nNETMASK0=255.0.0.0\nADDRESS0=10.0.0.0\n"),
+            ("route6-any", "2001:db8::/32 via 2001:db8:1::1\n"),
+        )
+    ),
+    defect("GEN-G23", "rhel", keyfile("[ipv4]\nmethod=auto\nroute1=0.0.0.0/0,192.168.1.1\n")),
+    defect("GEN-G23", "rhel", keyfile("[ipv6]\nmethod=auto\nroute2=2001:db8::/32,2001:db8:1::1,100\n")),
+    benign(
+        "GEN-G23",
+        "rhel",
+        write(ANY_IFCFG, ANY_DHCP),
+        write(f"{SCRIPTS}/route-any", "#default via 192.168.1.1\n169.254.169.254/32 dev eth0\n"),
+        write(f"{SCRIPTS}/route-gone", "default via 192.168.1.1\n"),
+        keyfile("[ipv4]\nmethod=auto\nroute1=169.254.169.254/32,0.0.0.0,100\nroute-metric=100\n", "routed"),
+        alone=True,
     ),
     benign("GEN-G23", "debian", append("/etc/network/interfaces", "iface lo:0 inet static\n  address 127.0.1.1/8\n")),
     benign("GEN-G23", "debian", device("      dhcp4: true\n      dhcp6: true\n      optional: true\n")),
