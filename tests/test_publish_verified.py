@@ -117,3 +117,25 @@ def test_reading_back_begins_again_where_a_store_knows_no_ranges(
         way.fault = lambda method, path: next(cuts, None) if method == "GET" and path.endswith(".qcow2") else None
         stored = upload(made)
         assert (stored.fresh, stored.verified, reads(way)) == (False, "read back", 2)
+
+
+def test_a_store_that_keeps_no_metadata_is_believed_for_the_bytes(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = way.RequestHandlerClass._ask  # type: ignore[attr-defined]
+
+    def bare(handler: object, body: bytes) -> Fault:
+        status, answer, headers = ask(handler, body)
+        kept = {name: text for name, text in headers.items() if not name.lower().startswith("x-amz-meta-")}
+        return status, answer, kept
+
+    monkeypatch.setattr(way.RequestHandlerClass, "_ask", bare)
+    made = artefact(tmp_path, SIZE)
+    assert upload(made).fresh
+    again = upload(made)
+    assert (again.fresh, again.verified) == (False, "noted")
+    monkeypatch.setenv("FACTORY_STATE", str(tmp_path / "another host"))
+    assert upload(made).verified == "etag"
+    put(store, made, damaged(made))
+    assert upload(made).fresh
+    assert right(store, made)

@@ -52,15 +52,15 @@ class Arrived:
         return self._stored(head, how)
 
     def noted(self) -> tuple[Head | None, StoredObject | None]:
-        """What tells of itself that it is the image; and the same as an object when this host verified it before."""
+        """What can be the image; and the same as an object when this host verified it before."""
         head = self._bucket.head(self._key)
-        if not self._ours(head) or "sha256" not in head.metadata:
+        if not self._ours(head):
             return None, None
         known = verified.noted(self._address, head.etag, self._artefact.sha256)
         return head, self._stored(head, "noted", fresh=False) if known else None
 
     def proven(self, head: Head, file: int) -> StoredObject | None:
-        """The object of *head* when it is the image, whose open file is *file*; None when it only says so.
+        """The object of *head* when it is the image, whose open file is *file*; None when it only seems so.
 
         Its metadata are as old as the upload's beginning: they say nothing of the bytes that arrived.
         """
