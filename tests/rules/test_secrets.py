@@ -116,6 +116,8 @@ SECRETS = [
         defect("GEN-G39", "debian", write(path, text))
         for path, text in (
             ("/root/.npmrc", "_auth=dXNlcjpzM2NyM3RwYXNz\n"),
+            ("/root/.yarnrc.yml", 'npmAuthToken: "abcdefgh"\n'),
+            ("/root/.m2/settings.xml", "<server><password>hunter22</password></server>\n"),
             ("/root/.pypirc", "[pypi]\nusername = me\npassword = s3cr3tpw99\n"),
             ("/root/.cargo/credentials.toml", '[registry]\n  token = "cioabcdefghijklmnop"\n'),
         )
@@ -123,6 +125,9 @@ SECRETS = [
     *(
         benign("GEN-G39", "debian", write(path, text))
         for path, text in (
+            ("/root/.npmrc", "//registry.example.org/:_authToken=${NPM_TOKEN}\n"),
+            ("/root/.yarnrc.yml", 'npmAuthToken: "${NPM_TOKEN}"\n'),
+            ("/root/.m2/settings.xml", "<server><password>${env.PASS}</password></server>\n"),
             ("/root/.npmrc", "# _auth=x\n\n;_authToken=y\nregistry=https://registry.example.org/\n"),
             ("/root/.pypirc", "[pypi]\nusername = me\n  #password = s3cr3tpw99\n"),
             ("/root/.cargo/credentials.toml", '[registry]\n# token = "x"\n'),
