@@ -405,6 +405,7 @@ def test_an_import_that_the_cloud_shows_late_is_taken_up(scene: Scene) -> None:
     second = scene.bring()
     assert (second.id, second.how, second.status) == (first.id, "adopted", "active")
     assert scene.cloud.count("POST") == 1
+    assert scene.shown.getvalue().count("does not show the image") == 1
 
 
 def test_an_import_that_the_cloud_shows_very_late_is_lost_by_no_run(

@@ -124,15 +124,21 @@ class Name:
 
     def _shown(self, record: Publication) -> CustomImage | None:
         """The image of *record*; None when it is gone, and not only so new that the cloud does not show it yet."""
-        end = time.monotonic() + settling(record)
+        end, told = time.monotonic() + settling(record), False
         while True:
             try:
                 return self._images.show(record.id)
             except Refused as error:
                 if error.http_status != 404:
                     raise
-                if time.monotonic() >= end:
+                left = end - time.monotonic()
+                if left <= 0:
                     return None
+                if not told:
+                    told = True
+                    self._console.say(
+                        f"The cloud does not show the image {record.id} yet: looking for {left:.0f} s more"
+                    )
             time.sleep(mgc_api.jittered(mgc_images.POLL))
 
     def ours(self, image: CustomImage) -> bool:
