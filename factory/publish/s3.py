@@ -135,25 +135,30 @@ class Bucket:
         """The sha256 of the bytes at *key*; where the connection breaks, the rest is asked for as patiently again."""
         digest, at, furthest = hashlib.sha256(), 0, 0
 
-        def rest() -> None:
+        def rest() -> bool:
             nonlocal digest, at, furthest
-            found = self._client.get_object(Bucket=self.name, Key=key, **({"Range": f"bytes={at}-"} if at else {}))
-            with contextlib.closing(found["Body"]) as body:
-                if at and not found.get("ContentRange", "").startswith(f"bytes {at}-"):  # some stores know no ranges
-                    digest, at = hashlib.sha256(), 0
-                for block in body.iter_chunks(1 << 20):
-                    digest.update(block)
-                    at += len(block)
-                    furthest = max(furthest, at)
-
-        while True:
             before = furthest
             try:
-                self._patiently(rest)
-                return digest.hexdigest()
+                with self._speaking():
+                    found = self._client.get_object(
+                        Bucket=self.name, Key=key, **({"Range": f"bytes={at}-"} if at else {})
+                    )
+                    if at and not found.get("ContentRange", "").startswith(f"bytes {at}-"):  # it knows no ranges
+                        digest, at = hashlib.sha256(), 0
+                    with contextlib.closing(found["Body"]) as body:
+                        for block in body.iter_chunks(1 << 20):
+                            digest.update(block)
+                            at += len(block)
+                            furthest = max(furthest, at)
             except Refusal as refusal:
-                if not refusal.transient or furthest == before:
-                    raise
+                if refusal.transient and furthest > before:
+                    return False
+                raise
+            return True
+
+        while not self._patiently(rest):
+            pass
+        return digest.hexdigest()
 
     def put(self, key: str, data: bytes, content_type: str, md5: bytes) -> None:
         """Put a small object."""
