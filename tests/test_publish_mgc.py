@@ -240,7 +240,7 @@ def test_retry_after_is_kept_in_seconds_and_as_a_date(scene: Scene) -> None:
     scene.cloud.fail("LIST", Fault(429, headers={"Retry-After": "1"}), Fault(503, headers=dated))
     began = time.monotonic()
     assert scene.prepare().before_upload() is None
-    assert 1.9 <= time.monotonic() - began < 4.0
+    assert 1.0 <= time.monotonic() - began < 4.0  # a date of HTTP has whole seconds
 
 
 # Machine types: MGC-R06

@@ -185,6 +185,13 @@ class Store(Protocol):
     def place(self) -> str:
         """The bucket and where it is, as an address."""
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a request is tried again."""
+
+    def say(self, text: str) -> None:
+        """Tell people *text*."""
+
     def find(self, artefact: Artefact, stage: Stage | None = None) -> StoredObject | None:
         """The object with exactly these bytes, if it is there; *stage* is told what takes time."""
 

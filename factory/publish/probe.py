@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 from factory import http
 from factory.errors import PublishError
@@ -12,11 +14,45 @@ WORDS = 4096  # bytes of an error's text that are looked at
 SILENCE = 6.0  # seconds without an answer that are waited for, in each of a few tries
 
 
-def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW2_MAGIC) -> None:
+class _Refused(PublishError):
+    """The store answered, and not with the image; *status* is 0 for an answer that broke off."""
+
+    status_of_reply = 0
+
+    @property
+    def patience(self) -> float:
+        """The share of the store's patience that is spent on it."""
+        busy = self.status_of_reply in (0, 429) or self.status_of_reply >= 500
+        return 1.0 if busy else 0.1 if self.status_of_reply == 404 else 0.0
+
+
+def probe(
+    url: PresignedUrl,
+    size: int,
+    trusted: str | bool,
+    magic: bytes = QCOW2_MAGIC,
+    *,
+    patience: float = 0.0,
+    told: Callable[[str], object] = str,
+) -> None:
     """Fetch the first bytes of *url*: they are *magic*, and the whole is *size* bytes long. Raises PublishError.
 
-    A URL for HEAD is asked for its length only. *trusted* is the store's ``ca_bundle()``.
+    A URL for HEAD is asked for its length only. *trusted* is the store's ``ca_bundle()``. A store that is busy is asked
+    again for *patience* seconds, and for a tenth of it one that does not show the image yet; *told* is told so.
     """
+    begun, pause = time.monotonic(), 0.5
+    while True:
+        try:
+            return _fetch(url, size, trusted, magic)
+        except _Refused as error:
+            if time.monotonic() + pause > begun + error.patience * patience:
+                raise
+            told(f"Trying the presigned URL again: {error.cause}")
+        time.sleep(pause)
+        pause = min(2 * pause, 10.0)
+
+
+def _fetch(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes) -> None:
     headers = {"Range": f"bytes=0-{len(magic) - 1}"} if url.method == "GET" else {}
     try:
         with http.get(
@@ -38,7 +74,7 @@ def probe(url: PresignedUrl, size: int, trusted: str | bool, magic: bytes = QCOW
             raise
         raise _not_fetched(url, error.message, error.cause) from None  # its own chain may hold the whole URL
     except http.Interrupted as error:
-        raise _not_fetched(url, "the answer broke off", str(error)) from None
+        raise _not_fetched(url, "the answer broke off", str(error), _Refused) from None
     if total == len(magic) and reply.status == 200 and headers:  # rclone answers a range with 200: ask for the whole
         total = _length(url, trusted)
     if total != size or begin != magic:
@@ -67,21 +103,28 @@ def _read(reply: http.Reply, size: int) -> bytes:
     return data[:size]
 
 
-def _refused(url: PresignedUrl, reply: http.Reply) -> PublishError:
+def _refused(url: PresignedUrl, reply: http.Reply) -> _Refused:
     text = _read(reply, WORDS).decode("utf-8", "replace") if url.method == "GET" else ""
     found = [match[1] for tag in ("Code", "Message") if (match := re.search(f"<{tag}>([^<]{{1,300}})<", text))]
     words = f"It answered {reply.status}" + (f": {', '.join(found)}" if found else "")
     expired = any("expired" in word.lower() for word in found)
-    return PublishError(
+    hint = "Run the same command again: what has arrived is not sent again"
+    if expired:
+        hint = "Make a new one with 'factory presign'"
+    elif reply.status in (401, 403):
+        hint = "Check the key's right to read objects"
+    error = _Refused(
         f"the presigned URL of {url.masked.partition('?')[0]} does not work",
         cause=words,
-        hint="Make a new one with 'factory presign'" if expired else "Check the key's right to read objects",
+        hint=hint,
         code="publish.url-refused",
     )
+    error.status_of_reply = reply.status
+    return error
 
 
-def _not_fetched(url: PresignedUrl, what: str, why: str) -> PublishError:
-    return PublishError(
+def _not_fetched(url: PresignedUrl, what: str, why: str, kind: type[PublishError] = PublishError) -> PublishError:
+    return kind(
         f"the presigned URL of {url.masked.partition('?')[0]} cannot be fetched: {what}",
         cause=why,
         hint="The cloud would have no more luck: check the address and the certificate of the store",

@@ -86,7 +86,7 @@ def signed(
     url = store.presign(stored, seconds, method=method)
     with touching(artefact.image, "Reading an image"), artefact.image.open("rb") as file:
         start = file.read(4)
-    probe(url, stored.size, store.ca_bundle(), start)
+    probe(url, stored.size, store.ca_bundle(), start, patience=store.patience, told=store.say)
     return url
 
 

@@ -98,6 +98,15 @@ class Store:
         """What people are told when a request is tried again, for *left* more seconds at most."""
         return f"Waiting for {self.host}, {left:.0f} s more at most: {refusal.text}"
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a request is tried again."""
+        return self._bucket.patience.seconds
+
+    def say(self, text: str) -> None:
+        """Tell people *text*."""
+        self._console.say(text)
+
     def stop(self) -> None:
         """End all waiting for the store: nobody wants its answers any more."""
         self._bucket.patience.stop.set()
