@@ -15,9 +15,9 @@ from factory import disk
 from factory.manifest import read_manifest
 from tests import rule_images
 from tests.command_line import Done, inside, own_places
+from tests.publishing_site import a_build
 from tests.rule_images import append, replace
 from tests.test_manifest import facts
-from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
 

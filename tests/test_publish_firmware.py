@@ -10,9 +10,9 @@ import pytest
 from factory import disk
 from tests import rule_images
 from tests.command_line import inside, own_places
+from tests.publishing_site import a_build
 from tests.rule_images import esp, on_disk
 from tests.test_manifest import facts
-from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,7 @@ from factory.publish.importer import Wishes
 from factory.publish.keys import metadata_of, plain
 from factory.publish.mgc_request import request_for
 from tests.command_line import run
-from tests.test_publish_verb import Site, a_build, healthy, site
+from tests.publishing_site import Site, a_build, healthy, site
 
 pytestmark = pytest.mark.real
 __all__ = ["healthy", "site"]

@@ -20,7 +20,7 @@ from factory.publish.probe import probe
 from factory.publish.publications import Publication
 from tests.command_line import inside, own_places
 from tests.object_store import BUCKET, KEY_ID, SECRET, ObjectStore, artefact, lead_to, opened, running
-from tests.test_publish_verb import a_build
+from tests.publishing_site import a_build
 
 pytestmark = pytest.mark.real
 SIZE = 100_000

@@ -19,7 +19,7 @@ from factory.manifest import read_manifest
 from factory.publish import publications
 from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
-from tests.test_publish_verb import Site, interrupted_while_waiting, no_secret, open_site
+from tests.publishing_site import Site, interrupted_while_waiting, no_secret, open_site
 
 pytestmark = pytest.mark.real
 

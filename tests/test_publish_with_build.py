@@ -28,9 +28,9 @@ from tests.faulty_way import Fault, FaultyWay, xml
 from tests.magalu_cloud import KEY, Cloud
 from tests.magalu_cloud import Fault as Fallen
 from tests.object_store import MIB, ObjectStore, artefact, lead_to
+from tests.publishing_site import a_build
 from tests.test_manifest import facts
 from tests.test_publish_faults import hold_back_after
-from tests.test_publish_verb import a_build
 
 pytestmark = pytest.mark.real
 

@@ -19,7 +19,7 @@ from tests import secret_watch
 from tests.command_line import TOP, Done, program
 from tests.magalu_cloud import KEY
 from tests.object_store import KEY_ID, SECRET
-from tests.test_publish_verb import Site, healthy, site
+from tests.publishing_site import Site, healthy, site
 
 __all__ = ["healthy", "site"]
 pytestmark = pytest.mark.real
