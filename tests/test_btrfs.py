@@ -18,7 +18,7 @@ from tests.btrfs_disk import MIB, Maker
 from tests.btrfs_tree import LAST, SECTOR, Subvolume
 from tests.images import needs
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 CODECS = ("zlib", "lzo", "zstd")
 TEXT = b"".join(b"line %d of a text that can be compressed\n" % number for number in range(20_000))
 

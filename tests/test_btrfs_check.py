@@ -18,7 +18,7 @@ from tests.trees.common import DRIVERS, ESP_UUID, OTHER_DRIVERS, ROOT_UUID, init
 from tests.trees.rhel import KERNEL as RHEL_KERNEL
 from tests.trees.suse import KERNEL as SUSE_KERNEL
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 SUBVOLUMES = {"rhel": {"/home": "home", "/var": "var"}, "suse": {"/home": "@/home", "/var": "@/var"}}
 
 

@@ -13,7 +13,7 @@ from factory.reading import boot_entries
 from tests.btrfs_disk import FSID, Maker
 from tests.btrfs_tree import Subvolume
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 def system(tree: Subvolume, fstab: str = "", name: str = "guest") -> int:

@@ -11,7 +11,7 @@ from factory.inspection import Unreadable, open_image
 from tests import images, inspected, lvm_disk
 from tests.images import MIB
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.publishing_site import a_build
 from tests.rule_images import append, replace
 from tests.test_manifest import facts
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from factory.publish import Artefact, StoredObject
 from tests.faulty_way import FaultyWay, xml
 from tests.object_store import BUCKET, MIB, SECRET, ObjectStore, artefact, lead_to, opened, running
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 UPLOAD = """
 import sys, threading

@@ -14,7 +14,7 @@ from tests.publishing_site import a_build
 from tests.rule_images import esp, on_disk
 from tests.test_manifest import facts
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 def no_boot_code(disk: Path) -> None:

@@ -18,7 +18,7 @@ from factory.publish.mgc_request import request_for
 from tests.command_line import run
 from tests.publishing_site import Site, a_build, healthy, site
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 __all__ = ["healthy", "site"]
 
 

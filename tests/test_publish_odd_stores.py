@@ -21,7 +21,7 @@ from tests.faulty_way import Fault, FaultyWay, xml
 from tests.object_store import ObjectStore, artefact, opened
 from tests.test_publish_faults import is_part
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 PAGE = b"<html><head><title>Welcome</title></head><body><p>Log in first</p></body></html>"
 
 

@@ -16,7 +16,7 @@ from tests import command_line
 from tests.command_line import TOP, run
 from tests.object_store import MIB, ObjectStore, artefact, lead_to, opened, running
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 UPLOAD = """
 import sys, time

@@ -22,7 +22,7 @@ from tests.command_line import inside, own_places
 from tests.object_store import BUCKET, KEY_ID, SECRET, ObjectStore, artefact, lead_to, opened, running
 from tests.publishing_site import a_build
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 SIZE = 100_000
 
 

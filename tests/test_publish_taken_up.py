@@ -21,7 +21,7 @@ from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
 from tests.publishing_site import Site, interrupted_while_waiting, no_secret, open_site
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 @pytest.fixture

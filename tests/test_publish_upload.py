@@ -18,7 +18,7 @@ from factory.publish.s3 import Bucket
 from factory.publish.upload import PartsUpload
 from tests.object_store import BUCKET, MIB, ObjectStore, artefact, lead_to, opened, running
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 def upload(made: Artefact) -> StoredObject:

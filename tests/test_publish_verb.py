@@ -30,7 +30,7 @@ from tests.publishing_site import (
 )
 
 __all__ = ["healthy", "site"]  # fixtures
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 # The whole way
 
 

@@ -14,7 +14,7 @@ from factory.publish.keys import metadata_of
 from tests.faulty_way import Fault, FaultyWay, faulty_way, xml
 from tests.object_store import BUCKET, MIB, ObjectStore, artefact, lead_to, opened, running
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 SIZE = 18 * MIB  # two parts
 
 

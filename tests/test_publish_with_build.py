@@ -32,7 +32,7 @@ from tests.publishing_site import a_build
 from tests.test_manifest import facts
 from tests.test_publish_faults import hold_back_after
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.guest_tree import Tree, plant
 from tests.images import needs
 from tests.rule_images import broken, check, make, remove, write
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 SPEC = """Name: {name}
 Version: 1.2
 Release: 3.el8

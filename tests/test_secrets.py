@@ -22,7 +22,7 @@ from tests.object_store import KEY_ID, SECRET
 from tests.publishing_site import Site, healthy, site
 
 __all__ = ["healthy", "site"]
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.beside]
 
 
 BESIDE_A_BUILD = """
