@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -21,6 +22,11 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 # How long one example takes says more about the machine than about the factory.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: much of what runs side by side waits for a store or for a time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="module")
