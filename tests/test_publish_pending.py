@@ -112,9 +112,30 @@ def test_settings_that_cannot_be_right_keep_the_note(
     assert pending.reap() == [] and notes(tmp_path) == [], "nothing is there any more"
 
 
-def left_note() -> Path:
+def test_an_upload_that_a_living_run_goes_on_with_is_left_alone(store: ObjectStore, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", UPLOAD, str(tmp_path)], cwd=TOP, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "begun\n"
+    process.kill()
+    process.communicate()
+    (left,) = store.pending()
+    console, made = Console.quiet(), artefact(tmp_path)
+    store_of_it = opened(console)
+    with console.stage("upload") as stage, store_of_it.begin(made, stage) as upload:
+        assert [each["UploadId"] for each in store.pending()] == [left["UploadId"]], "it is taken up"
+        assert len(notes(tmp_path)) == 2
+        assert pending.reap(dry_run=True) == [] and pending.reap() == []
+        assert [each["UploadId"] for each in store.pending()] == [left["UploadId"]]
+        left_note("https://elsewhere.example/images", store_of_it.key(made))
+        upload.commit()
+    (other,) = notes(tmp_path)
+    assert "elsewhere" in other.read_text(), "only the notes of this upload go with its end"
+
+
+def left_note(place: str = "", key: str = "nginx/x.qcow2") -> Path:
     """A note of an upload whose run has ended."""
-    path = pending.note("generic", "nginx/x.qcow2")
+    path = pending.note("generic", key, place)
     place = path.name.split("-", 2)[2].split(".")[0]
     return path.rename(path.with_name(f"1-1-{place}.x.json"))
 

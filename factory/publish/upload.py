@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from factory.errors import FactoryError, PublishError
 from factory.files import touching
-from factory.publish import Artefact, StoredObject
+from factory.publish import Artefact, StoredObject, pending
 from factory.publish.arrived import Arrived
 from factory.publish.parts import Part, Section, Stopped, cut, md5, part_size
 from factory.publish.refusals import Refusal
@@ -287,8 +287,7 @@ class PartsUpload:
 
     def _forget(self) -> None:
         if self._note is not None:
-            with contextlib.suppress(OSError):
-                self._note.unlink()
+            pending.forget(self._note)
 
     def leave(self) -> None:
         """Stop, and leave the parts that are up for the next try."""
