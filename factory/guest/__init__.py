@@ -201,16 +201,16 @@ class Guest:
     ) -> Result:
         """Unpack, at the root of the guest, the archive that *write* fills; it is never held in memory as a whole.
 
-        Folders that are there already keep their owner and mode. What *write* raises is raised here.
+        Folders that are there already keep their owner and mode, and links to folders (/lib, /bin) stay links. What
+        *write* raises is raised here.
         """
 
         def stream(pipe: BinaryIO) -> None:
             with tarfile.open(fileobj=pipe, mode="w|", bufsize=1 << 18, format=tarfile.PAX_FORMAT) as archive:
                 write(archive)
 
-        return self.run(
-            "tar -x -p -C / --no-overwrite-dir -f -", stdin=stream, timeout=timeout, check=False, alive=alive
-        )
+        command = "tar -x -p -C / --no-overwrite-dir --keep-directory-symlink -f -"
+        return self.run(command, stdin=stream, timeout=timeout, check=False, alive=alive)
 
     def close(self) -> None:
         """End the session."""

@@ -6,10 +6,21 @@ import io
 import shlex
 import tarfile
 import time
+from pathlib import Path
 
 from factory.errors import StepFailed
 from factory.provision.session import Session
 from factory.recipe import CopyStep, copied
+from factory.recipe.copying import Copied
+
+IN_THE_WAY = """\
+while IFS= read -r line; do
+    case $line in
+        f*) [ ! -d "${line#f}" ] || printf '%s\\n' "$line" ;;
+        d*) { [ ! -e "${line#d}" ] && [ ! -h "${line#d}" ]; } || [ -d "${line#d}" ] || printf '%s\\n' "$line" ;;
+    esac
+done
+"""
 
 
 def apply(step: CopyStep, session: Session, where: str) -> None:
@@ -22,10 +33,12 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
                 code="step.no-account",
             )
 
+    entries = copied(session.recipe, step)
+    _require_room(step, entries, session, where)
     now = int(time.time())
 
     def write(archive: tarfile.TarFile) -> None:
-        for entry in copied(session.recipe, step):
+        for entry in entries:
             header = tarfile.TarInfo(entry.destination.lstrip("/") or ".")
             header.mode = entry.mode
             header.mtime = now  # as cp does; a web server tells by it that a file has changed
@@ -57,6 +70,24 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
             cause=result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "",
             hint="Is a file where a folder should be, or the other way round? Is the guest's disk full?",
             output=result.stderr[-2000:],
+            code="step.copy",
+        )
+
+
+def _require_room(step: CopyStep, entries: list[Copied], session: Session, where: str) -> None:
+    """Refuse a file where the guest has a folder, and a folder where it has none: tar would remove what is there."""
+    listed = "".join(f"{'d' if entry.folder else 'f'}{entry.destination}\n" for entry in entries)
+    found = session.guest.run(IN_THE_WAY, stdin=listed.encode(), timeout=600 * session.scale, alive=session.alive)
+    for line in found.stdout.splitlines():
+        path = line[1:]
+        folder = line.startswith("d")
+        raise StepFailed(
+            f"{where} failed: {path} is {'no folder' if folder else 'a folder'} in the guest",
+            cause=f"A {'folder' if folder else 'file'} is copied there, and nothing is removed to make room for it",
+            hint="Name another destination, or remove what is there in an earlier step"
+            if folder
+            else f"Is the file's name missing: {path.rstrip('/')}/{Path(step.source).name}? "
+            "Else remove the folder in an earlier step",
             code="step.copy",
         )
 
