@@ -300,6 +300,37 @@ def test_a_store_that_failed_while_the_build_was_tested_gets_the_rest_after_it(
     assert (len(store.keys()), store.pending()) == (6, [])
 
 
+def test_an_image_of_that_name_that_is_imported_is_waited_for_after_the_tests_only(
+    store: ObjectStore, cloud: Cloud, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path, "mgc")
+    image = cloud.add("nginx-1-0-0", "importing")
+    with Publication(["mgc"], Wishes(if_exists="skip", wait=60), Console.quiet()) as going:
+        began = time.monotonic()
+        going.begin(lambda: made)
+        assert time.monotonic() - began < 30
+        folder = commit()
+        image.statuses = ["importing"] * 5 + ["active"]
+        going.conclude(folder)
+    entry = read_manifest(folder).publication
+    assert entry is not None
+    assert (entry.id, entry.how, entry.status) == (image.id, "skipped", "active")
+    assert (store.keys(), store.pending(), cloud.count("POST")) == ([], [], 0)
+
+
+def test_an_import_that_vanished_while_the_build_was_tested_is_begun_anew(
+    store: ObjectStore, cloud: Cloud, tmp_path: Path
+) -> None:
+    made, commit = green(tmp_path, "mgc")
+    other = cloud.add("nginx-1-0-0", "importing")
+    with Publication(["mgc"], Wishes(if_exists="skip", wait=60), Console.quiet()) as going:
+        going.begin(lambda: made)
+        del cloud.images[other.id]
+        going.conclude(commit())
+    (image,) = cloud.images.values()
+    assert image.sha256 == made.sha256
+
+
 def test_a_red_build_asks_the_cloud_for_nothing(store: ObjectStore, cloud: Cloud, tmp_path: Path) -> None:
     made, _ = green(tmp_path)
     with pytest.raises(ImageRefused), publication(Console.quiet(), "mgc") as going:

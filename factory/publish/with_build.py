@@ -15,7 +15,7 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -83,7 +83,8 @@ class Publication:
             self._file = os.open(made.image, os.O_RDONLY | os.O_CLOEXEC)
         for way in self._ways:
             try:
-                preparation = publishing.prepare(made, way.target, self._wishes, self._console)
+                soon = replace(self._wishes, wait=0)  # an import of others, or of an earlier run, is waited for later
+                preparation = publishing.prepare(made, way.target, soon, self._console)
                 preparation.check_place(address_of(way.store.transport, made))
                 way.brought = preparation.before_upload()
             except FactoryError as error:
@@ -141,7 +142,7 @@ class Publication:
             self._console.say(f"The build is green: trying again to publish it to {way.target}")
             return publishing.publish(artefact, way.target, self._wishes, self._console)
         if way.brought is not None:
-            return publishing.taken(way.store, artefact, way.brought, self._console)
+            return self._taken(way, way.brought, artefact)
         if way.upload is None:
             raise PublishError(f"the upload to {way.target} was never begun", code="publish.upload-dropped")
         with way.upload as upload, self._console.stage("commit") as stage:
@@ -149,6 +150,16 @@ class Publication:
             stage.note(f"verified: {stored.verified}")
         preparation = publishing.prepare(artefact, way.target, self._wishes, self._console)
         return publishing.conclude(way.store, stored, artefact, preparation, self._console)
+
+    def _taken(self, way: _Way, brought: Brought, artefact: Artefact) -> Published:
+        """What follows when the cloud had the image before the tests, or was importing it."""
+        if brought.status not in publishing.ENDED_WELL and self._wishes.wait:
+            preparation = publishing.prepare(artefact, way.target, self._wishes, self._console)
+            now = preparation.before_upload()
+            if now is None:  # it is gone meanwhile
+                return publishing.publish(artefact, way.target, self._wishes, self._console)
+            brought = now
+        return publishing.taken(way.store, artefact, brought, self._console)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
