@@ -25,7 +25,7 @@ class PackageSystem(Protocol):
         """Write the recipe's repositories and their keys; they stay in the image."""
 
     def update(self) -> None:
-        """Fetch the lists of packages, unless those that the guest has are young."""
+        """Fetch the lists of packages, unless those that the guest has are young, and of the sources that it has."""
 
     def upgrade(self, which: str) -> None:
         """Upgrade ``all`` packages or those with ``security`` fixes."""

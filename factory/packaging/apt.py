@@ -23,6 +23,14 @@ PINS = f"{FOLDER}/preferences"
 HOSTS_AUTHORITIES = f"{FOLDER}/authorities.pem"
 AUTHORITIES = "/run/factory-authorities.pem"  # not in FOLDER, which the account that apt fetches with may not enter
 GUESTS_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+FETCHED_FROM = (
+    f"{FOLDER}/lists"  # what STATE_OF_LISTS said when the lists were fetched: a layer's guest remembers it too
+)
+STATE_OF_LISTS = (
+    "{ find -L /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/mirrors /var/lib/dpkg/arch -type f "
+    "-exec sha256sum {} + 2>/dev/null | sort; ls /var/lib/apt/lists 2>/dev/null; }"
+)
+"""Prints what the lists depend on: sources and foreign architectures, which any step may change; and their names."""
 KEYRINGS = "/etc/apt/keyrings"
 LOCK_SECONDS = 600
 RETRIES = 3
@@ -108,10 +116,14 @@ class System:
         return (self._session.recipe.folder / key).read_bytes().lstrip().startswith(b"-----BEGIN")
 
     def update(self) -> None:
-        """Fetch the lists of packages, unless those that the guest has are young."""
-        if time.time() - self._session.lists_at > LISTS_KEEP:
-            self._apt("-q update", "package lists")
-            self._session.lists_at = time.time()
+        """Fetch the lists of packages, unless those that the guest has are young, and of the sources that it has."""
+        guest = self._session.guest
+        young = time.time() - self._session.lists_at <= LISTS_KEEP
+        if young and guest.run(f"{STATE_OF_LISTS} | cmp -s - {FETCHED_FROM}", check=False).status == 0:
+            return
+        self._apt("-q update", "package lists")
+        guest.run(f"{STATE_OF_LISTS} >{FETCHED_FROM}")
+        self._session.lists_at = time.time()
 
     def upgrade(self, which: str) -> None:
         """``all``: dist-upgrade; ``security``: only what the security suite brings."""
