@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from factory.manifest import read_manifest
 from factory.publish import publications
 from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
-from tests.publishing_site import Site, interrupted_while_waiting, no_secret, open_site
+from tests.publishing_site import CONTENT, Site, a_build, interrupted_while_waiting, no_secret, open_site
 
 pytestmark = [pytest.mark.real, pytest.mark.beside]
 
@@ -102,6 +103,39 @@ def test_a_url_that_is_asked_for_is_made_of_an_image_that_was_there_too(site: Si
 def interrupted(site: Site) -> str:
     """The id of an import that a run began and was interrupted in."""
     return interrupted_while_waiting(site)[2]
+
+
+def pointer(site: Site) -> dict[str, str]:
+    key = next(key for key in site.stored() if key.endswith("latest.json"))
+    found: dict[str, str] = json.loads(site.store.read(key))
+    return found
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_resume_does_not_turn_the_pointer_back_to_an_older_image(site: Site, tmp_path: Path, newer: bool) -> None:
+    site.cloud.statuses = ["importing"] * 1000
+    image = site.factory("publish", site.build, "--no-wait").stdout.strip()
+    (ledger,) = (settings.state_dir() / "publications").glob("*.json")
+    began = "2026-01-01T00:00:00+00:00" if newer else "2999-01-01T00:00:00+00:00"
+    ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"began": began}))
+    other = a_build(tmp_path / "other" / "nginx", build_id="20260901T120000Z-89abcdef")
+    content = CONTENT + b"other"
+    document = json.loads((other / "manifest.json").read_text())
+    document["image"] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (other / "manifest.json").write_text(json.dumps(document))
+    (other / "nginx-1.10.qcow2").write_bytes(content)
+    site.cloud.statuses = []
+    done = site.factory("publish", other, "--name", "nginx-1-11")
+    assert done.returncode == 0, done.stderr
+    assert pointer(site)["build_id"] == "20260901T120000Z-89abcdef"
+    site.cloud.images[image].statuses = ["active"]
+    resumed = site.factory("publish", "--resume", image)
+    assert resumed.returncode == 0, resumed.stderr
+    assert ("latest.json stays as it is" in resumed.stderr) is newer
+    assert (pointer(site)["build_id"] == "20260901T120000Z-89abcdef") is newer
+    assert sum(key.endswith("manifest.json") for key in site.stored()) == 2, "the documents are up all the same"
+    record = publications.by_id(image)
+    assert record is not None and record.told
 
 
 @pytest.mark.parametrize("status", ["invalid_image", "importing_error", "deleted"])

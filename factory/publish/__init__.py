@@ -210,5 +210,8 @@ class Store(Protocol):
     def point(self, artefact: Artefact, stored: StoredObject) -> None:
         """Let ``latest.json`` of the recipe point to this image."""
 
+    def newer(self, artefact: Artefact, since: str) -> str:
+        """The key of another image that ``latest.json`` points to since after *since* (ISO 8601); else empty."""
+
     def ca_bundle(self) -> str | bool:
         """The file of certificates to trust for the store; True for those that come with the libraries."""

@@ -233,7 +233,7 @@ def _catch_up(record: Publication, target: str, brought: Brought, console: Conso
     if there is None:
         console.warn(f"latest.json does not point to {record.name}: its image is not in {store.place} any more")
         return
-    _tell_store(store, artefact, brought, there)
+    _tell_store(store, artefact, brought, there, since=record.began)
 
 
 def prepare(artefact: Artefact, target: str, wishes: Wishes, console: Console) -> Preparation:
@@ -264,16 +264,27 @@ def _importer(way: Transport) -> ModuleType:
 
 
 def _tell_store(
-    store: Store, artefact: Artefact, brought: Brought, stored: StoredObject, more: Mapping[str, bytes] | None = None
+    store: Store,
+    artefact: Artefact,
+    brought: Brought,
+    stored: StoredObject,
+    more: Mapping[str, bytes] | None = None,
+    *,
+    since: str = "",
 ) -> None:
     """Manifest, findings and checksums go up beside the image, and the pointer flips last: once the cloud has it.
 
-    Not for an image that is still imported (--resume does it then), nor for one whose bytes nobody knows.
+    Not for an image that is still imported (--resume does it then), nor for one whose bytes nobody knows. *since*: when
+    an earlier run began the import; the pointer stays when it came to another image after that.
     """
     if brought.how == "skipped" or brought.status not in ENDED_WELL:
         return
     store.put_beside(artefact, {**artefacts.documents(artefact), **(more or {})})
-    store.point(artefact, stored)
+    newer = store.newer(artefact, since) if since else ""
+    if newer:
+        store.say(f"latest.json stays as it is: it leads to {newer}, which was published after this import was begun")
+    else:
+        store.point(artefact, stored)
     publications.told(brought.id)
 
 

@@ -160,6 +160,20 @@ class Bucket:
             pass
         return digest.hexdigest()
 
+    def read(self, key: str, limit: int) -> bytes | None:
+        """The first *limit* bytes at *key*; None when nothing is there."""
+
+        def once() -> bytes:
+            with contextlib.closing(self._client.get_object(Bucket=self.name, Key=key)["Body"]) as body:
+                return bytes(body.read(limit))
+
+        try:
+            return self._patiently(once)
+        except Refusal as refusal:
+            if refusal.gone or (refusal.status == 404 and refusal.code != "NoSuchBucket"):
+                return None
+            raise
+
     def put(self, key: str, data: bytes, content_type: str, md5: bytes) -> None:
         """Put a small object."""
         more = self._storage_class()

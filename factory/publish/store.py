@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STALE = timedelta(days=2)  # age of a pending upload that nobody will come back for
 POINTER = "latest.json"
+POINTER_LIMIT = 1 << 16  # bytes of it that are read
 PROMPT = 30.0  # seconds that the store has to answer when somebody waits for that, or before any work is done
 
 
@@ -228,7 +229,24 @@ class Store:
         }
         data = (json.dumps(pointer, indent=2) + "\n").encode()
         with self.asking("flipping latest.json"):
-            self._put(f"{self._bucket.settings.prefix}{plain(artefact.name)}/{POINTER}", data)
+            self._put(self._pointer(artefact), data)
+
+    def newer(self, artefact: Artefact, since: str) -> str:
+        """The key of another image that ``latest.json`` points to since a moment after *since* (ISO 8601); else empty.
+
+        A pointer that cannot be read counts as old.
+        """
+        with self.asking("looking into latest.json"):
+            data = self._bucket.read(self._pointer(artefact), POINTER_LIMIT)
+        try:
+            known = json.loads(data or b"")
+            later = datetime.fromisoformat(known["published"]) > datetime.fromisoformat(since)
+            return str(known["key"]) if later and known["key"] != self.key(artefact) else ""
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
+
+    def _pointer(self, artefact: Artefact) -> str:
+        return f"{self._bucket.settings.prefix}{plain(artefact.name)}/{POINTER}"
 
     def _put(self, key: str, data: bytes) -> None:
         kind = "application/json" if key.endswith(".json") else mimetypes.guess_type(key)[0] or "text/plain"
