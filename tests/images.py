@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 from collections.abc import Callable, Mapping
@@ -50,7 +51,17 @@ def ext(path: Path, content: Path, offset: int, size: int, *options: str) -> Non
     if path.stat().st_size < offset + size:
         os.truncate(path, offset + size)
     extra = f"offset={offset},lazy_itable_init=0"
-    call("mke2fs", "-q", "-F", *kind, "-L", "root", "-E", extra, *options, "-d", content, path, f"{size // 1024}K")
+    words = [*kind, "-L", "root", "-E", extra, *options, "-d", content, path, f"{size // 1024}K"]
+    call(*_as_root(), "mke2fs", "-q", "-F", *words)
+
+
+@functools.cache
+def _as_root() -> tuple[str, ...]:
+    """Who makes a file system owns its files: an ordinary user is root in a name space of its own, where that works."""
+    words = ("unshare", "--map-root-user")
+    if os.getuid() == 0 or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        return ()
+    return words
 
 
 def fat(path: Path, offset: int, size: int, files: Mapping[str, bytes], work: Path) -> None:
@@ -78,7 +89,7 @@ def btrfs(path: Path, content: Path, offset: int, size: int, *options: str) -> N
     alone = path.with_suffix(".btrfs")
     with alone.open("wb") as file:
         file.truncate(size)
-    call("mkfs.btrfs", "-q", "-L", "root", *options, "--rootdir", content, alone)
+    call(*_as_root(), "mkfs.btrfs", "-q", "-L", "root", *options, "--rootdir", content, alone)
     call("dd", f"if={alone}", f"of={path}", "bs=1M", f"seek={offset // MIB}", "conv=notrunc,sparse", "status=none")
     alone.unlink()
 

@@ -6,8 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.rule_images import Case, append, benign, cases, defect, folder, link, prove, remove, replace, write
+from tests.guest_tree import file
+from tests.images import debugfs
+from tests.rule_images import (
+    Case,
+    Change,
+    Guest,
+    append,
+    benign,
+    cases,
+    defect,
+    folder,
+    link,
+    on_disk,
+    prove,
+    remove,
+    replace,
+    write,
+)
 from tests.rule_images import edit as edited
+from tests.rules.test_data import owned
+from tests.trees.common import elf
 
 HASH = "$6$saltsalt$jK0Vw3vTn1mEXAMPLEhash/of.a.password"
 PERSON = append("/etc/passwd", "eve:x:1000:1000::/home/eve:/bin/bash\n")
@@ -155,6 +174,69 @@ BANNERS = [
         write("/etc/issue", "127.0.0.1 \\n \\l\n"),
     ),
 ]
+
+
+def anothers(uid: int) -> Change:
+    """The whole system but /tmp and /var/tmp belongs to user number *uid*."""
+    names: list[str] = []
+
+    def change(disk: Path) -> None:
+        debugfs(disk, *(f'set_inode_field "{name}" uid {uid}' for name in names))
+
+    def collect(guest: Guest) -> None:
+        every = {*guest.files, *(str(parent) for path in guest.files for parent in Path(path).parents)}
+        names.extend(sorted(every - {"/tmp", "/var/tmp"}))
+        guest.after.append(change)
+
+    return collect
+
+
+def group_of(path: str, gid: int) -> Change:
+    """The file or folder at *path* is of a group by number."""
+
+    def change(disk: Path) -> None:
+        debugfs(disk, f'set_inode_field "{path}" gid {gid}')
+
+    return on_disk(change)
+
+
+def mode(path: str, bits: int) -> Change:
+    """A file or folder of the healthy guest, with another mode."""
+
+    def change(guest: Guest) -> None:
+        content = guest.files[path]
+        if isinstance(content, tuple):
+            guest.files[path] = (content[0], bits)
+        else:
+            guest.files[path] = file(content if isinstance(content, bytes) else content.encode(), bits)
+
+    return change
+
+
+OWNERS = [
+    defect("SH16", "debian", anothers(1000)),
+    defect("SH16", "rhel", anothers(1000)),
+    defect("SH16", "debian", mode("/etc/sudoers", 0o666)),
+    defect("SH16", "suse", mode("/etc/shadow", 0o644)),
+    defect("SH16", "rhel", mode("/etc/ssh/sshd_config", 0o666)),
+    defect("SH16", "alpine", mode("/root", 0o777)),
+    defect("SH16", "debian", mode("/home", 0o1777)),
+    defect("SH16", "debian", mode("/etc/passwd", 0o664), group_of("/etc/passwd", 1000)),
+    defect("SH16", "debian", write("/usr/bin/sudo", elf(), 0o4777)),
+    defect("SH16", "debian", write("/etc/sudoers.d/x", "root ALL=(ALL) ALL\n", 0o440), owned("/etc/sudoers.d/x", 1000)),
+    # A group's folder is told, no more.
+    defect("SH16", "debian", mode("/home", 0o775), group_of("/home", 50)),
+    benign("SH16", "debian", mode("/etc/shadow", 0o640), group_of("/etc/shadow", 42)),
+    benign("SH16", "debian", write("/usr/bin/sudo", elf(), 0o4755), folder("/usr/local/bin", 0o2775)),
+    benign("SH16", "debian", group_of("/usr/local/bin", 50), folder("/var/log/journal", 0o2755)),
+    benign("SH16", "debian", mode("/etc/sudoers", 0o640), mode("/var/log", 0o775), group_of("/var/log", 104)),
+    benign("SH16", "debian", write("/srv/x", "x", 0o666), folder("/var/crash", 0o1777), mode("/root", 0o770)),
+    benign("SH16", "rhel", mode("/root", 0o550), mode("/etc/shadow", 0), mode("/etc/ssh/sshd_config", 0o600)),
+    benign("SH16", "rhel", write("/usr/bin/sudo", elf(), 0o4111), folder("/var/empty/sshd", 0o711)),
+    benign("SH16", "suse", mode("/etc/shadow", 0o640), group_of("/etc/shadow", 15)),
+    benign("SH16", "suse", remove("/home"), folder("/var/home"), link("/home", "var/home")),
+    benign("SH16", "alpine", mode("/etc/shadow", 0o640), folder("/var/empty", 0o555)),
+]
 DEFAULT_USER = [
     defect("GEN-G45", "debian", replace("/etc/cloud/cloud.cfg", "    name: debian\n", ""), related=("CI10",)),
     defect("GEN-G45", "rhel", replace("/etc/cloud/cloud.cfg", "  - default\n", "  - name: eve\n"), related=("CI10",)),
@@ -174,6 +256,7 @@ CASES: list[Case] = [
     *RECORDS,
     *BANNERS,
     *DEFAULT_USER,
+    *OWNERS,
 ]
 
 
