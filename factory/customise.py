@@ -13,7 +13,7 @@ from factory.guest import Guest
 from factory.hypervisor.machine import Machine
 from factory.layers import Identity, Policy, Use
 from factory.layers.layering import Layering
-from factory.provision.packages import system_of
+from factory.provision.packages import prepared, system_of
 from factory.provision.session import FOLDER, Session
 from factory.renewal import set_clock
 
@@ -79,13 +79,15 @@ def _customise(session: Session, start: Begun, layering: Layering, console: Cons
         with console.stage(use.name) as stage:
             stage.cached(use.why)
     before = recipe.upgrade != "none" or bool(recipe.repositories)
-    if done and (before or any(step.kind == "packages" for step in recipe.provision[: done - before])):
-        system = system_of(session)  # as it was in the build that kept the layer: steps see its environment
+    if done and (before or any(step.kind != "copy" for step in recipe.provision[: done - before])):
+        session.has_repositories = True  # a step may have changed them since
+        resumed = prepared(session)  # as it was in the build that kept the layer: steps see its environment
         session.lists_at = start.lists_at
-        if start.lists_at and start.sources != session.sources and done < len(layering.start.uses) - 1:
+        moved = start.sources != session.sources and done < len(layering.start.uses) - 1
+        if resumed and moved and (start.lists_at or resumed.has_lists()):
             # The lists of another mirror name nothing of this one; a shell step may run apt-get install by itself.
             session.lists_at = 0.0
-            system.update()
+            resumed.update()
     if before and not done:
         with console.stage(layering.keys[1].name) as stage:
             system = system_of(session)

@@ -100,7 +100,10 @@ def test_no_layer_holds_the_password_of_a_proxy(tmp_path: Path, monkeypatch: pyt
     assert [each.key for each in keys] == [each.key for each in before]  # no digest of it is in any key
     without = keys_of(tmp_path, MORE.replace("variables:", "upgrade: none\nvariables:"))
     assert ["password" in each.barred for each in without] == [False, True, True, True, True, True]
-    never = MORE.replace("variables:", "upgrade: none\nvariables:").replace("  - packages: [nginx]\n", "")
+    late = MORE.replace("variables:", "upgrade: none\nvariables:").replace("  - packages: [nginx]\n", "")
+    keys = keys_of(tmp_path, late)
+    assert [bool(each.barred) for each in keys] == [False, *("shell" in each.name for each in keys[1:-1]), True]
+    never = late.partition("  - shell")[0]
     assert not any(each.barred for each in keys_of(tmp_path, never))  # the guest is never told
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     assert not any(each.barred for each in keys_of(tmp_path))

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from factory import mirror
 from factory.console import Console
 from factory.customise import _customise
+from factory.layers.keys import layer_keys
 from factory.recipe import load_recipe
-from tests.apt_archive import Archive, Package
-from tests.ssh_guest import SshGuest
-from tests.test_packaging_in_guest import Points, guest, own, session_of
+from tests.apt_archive import Archive, Package, archive
+from tests.ssh_guest import SshGuest, ssh_guest
+from tests.test_packaging_in_guest import Points, guest, own, recipe_of, session_of
 
 __all__ = ["guest", "own"]
 
@@ -25,14 +27,12 @@ pytestmark = [
 
 
 def customised(guest: SshGuest, file: Path, base_kind: str = "file", *, done: int = -1, **known: Any) -> Points:
-    """Run the steps of the recipe *file* after the first *done*; *known* is of the layer that the build goes on from.
-
-    It has neither upgrade nor repositories, so a point is a step.
-    """
+    """Run the recipe *file* after its point *done*; *known* is of the layer that the build goes on from."""
     recipe = load_recipe(str(file))
     points = Points(done)
-    names = ["boot", *(f"{number}/{len(recipe.provision)}" for number in range(1, len(recipe.provision) + 1))]
-    points.start = SimpleNamespace(index=done, uses=tuple(SimpleNamespace(name=name, why="") for name in names))
+    points.keys = layer_keys(recipe, {})
+    uses = tuple(SimpleNamespace(name=each.name, why="") for each in points.keys)
+    points.start = SimpleNamespace(index=done, uses=uses)
     begun = SimpleNamespace(machine=None, identity=None, seed_size=1, **known)
     with session_of(guest, recipe, base_kind) as session:
         _customise(session, cast(Any, begun), cast(Any, points), Console.quiet())
@@ -81,6 +81,51 @@ def test_the_lists_are_fetched_again_when_a_step_has_changed_the_sources(
         at, sources = points.lists[1]
     assert guest.path(f"/opt/{wanted}/version").read_text() == "1.0\n"
     assert (points.lists[3][0] != at) == fetched
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_commands_of_a_step_have_apts_settings_without_any_packages_step(
+    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    """Mirror, answers and all: also when the build goes on from a layer, of another mirror even."""
+    monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
+    steps = ["shell: apt-get update", "shell: apt-get -y install hello; echo $DEBIAN_FRONTEND >/var/asks"]
+    with archive(tmp_path / "one") as one, archive(tmp_path / "two") as two:
+        for number, ours in enumerate((one, two)):
+            guest.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
+            ours.publish("bookworm", Package("hello", f"{number}.0"))
+            for suite in ("bookworm-updates", "bookworm-security"):
+                ours.publish(suite)
+        monkeypatch.setenv("FACTORY_MIRROR", f"{one.uri} {one.uri}")
+        known: dict[str, Any] = {}
+        if warm:
+            at, sources = customised(guest, written(tmp_path / "first", steps[0]), "scratch").lists[1]
+            known = {"done": 1, "lists_at": at, "sources": sources}
+            monkeypatch.setenv("FACTORY_MIRROR", f"{two.uri} {two.uri}")
+        customised(guest, written(tmp_path / "all", *steps), "scratch", **known)
+    assert guest.path("/opt/hello/version").read_text() == ("1.0\n" if warm else "0.0\n")
+    assert guest.path("/var/asks").read_text() == "noninteractive\n"
+
+
+def test_commands_run_where_the_package_system_is_not_known(tmp_path: Path) -> None:
+    with ssh_guest(tmp_path / "guest", {"etc/os-release": "ID=plan9\n"}) as other:
+        customised(other, written(tmp_path, "shell: touch /var/ran", "shell: touch /var/more"))
+        customised(other, written(tmp_path, "shell: ':'", "shell: touch /var/late"), done=1, lists_at=0.0, sources="")
+        assert {"ran", "more", "late"} <= {path.name for path in other.path("/var").iterdir()}
+
+
+def test_what_a_step_made_of_a_repository_stays_when_a_build_goes_on_behind_it(
+    guest: SshGuest, own: Archive, tmp_path: Path
+) -> None:
+    file = recipe_of(tmp_path, own, "hello").file
+    text = file.read_text().replace("provision:", "upgrade: none\nprovision:\n  - shell: echo '# mine' >>$source")
+    file.write_text(text.replace("$source", "/etc/apt/sources.list.d/case-1.sources"))
+    at, sources = customised(guest, file).lists[2]
+    edited = guest.path("/etc/apt/sources.list.d/case-1.sources").read_text()
+    assert edited.endswith("# mine\n")
+    customised(guest, file, done=2, lists_at=at, sources=sources)
+    assert guest.path("/etc/apt/sources.list.d/case-1.sources").read_text() == edited
+    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
 
 
 def test_a_version_of_a_source_that_a_step_adds_is_the_one_that_is_installed(

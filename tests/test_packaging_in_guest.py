@@ -16,6 +16,7 @@ from factory import mirror
 from factory.console import Console
 from factory.customise import _customise
 from factory.errors import StepFailed
+from factory.layers.keys import LayerKey
 from factory.packaging import apt
 from factory.provision import run_steps
 from factory.provision.packages import system_of
@@ -221,6 +222,7 @@ class Points:
     def __init__(self, done: int) -> None:
         uses = tuple(SimpleNamespace(name=name, why="") for name in ("boot", "1/2 packages", "2/2 packages"))
         self.start = SimpleNamespace(index=done, uses=uses)
+        self.keys: tuple[LayerKey, ...] = ()
         self.lists: dict[int, tuple[float, str]] = {}
 
     def came_to(self, index: int, _machine: object, _identity: object, _size: int, *lists: Any) -> None:

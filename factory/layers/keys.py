@@ -125,8 +125,9 @@ def _limits(recipe: Recipe, step: Step) -> tuple[float | None, str]:
         return None, "it sees a secret, so neither it nor what follows is kept"
     if isinstance(step, PackagesStep):
         return PACKAGES_KEEP, _tells_a_password()
-    if isinstance(step, ShellStep) and step.refresh is not None:
-        return (float(step.refresh), "") if step.refresh else (None, "it says 'refresh: always'")
+    if isinstance(step, ShellStep):
+        always = "it says 'refresh: always'" if step.refresh == 0 else ""
+        return float(step.refresh) if step.refresh else None, always or _tells_a_password()
     return None, ""
 
 

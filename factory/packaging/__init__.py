@@ -33,6 +33,9 @@ class PackageSystem(Protocol):
     def install(self, packages: list[str], where: str) -> None:
         """Install *packages*; *where* names the step in an error."""
 
+    def has_lists(self) -> bool:
+        """Whether the guest has lists of packages, whoever fetched them."""
+
     def installed(self) -> list[dict[str, str]]:
         """Name, version and architecture of every installed package."""
 

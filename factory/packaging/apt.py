@@ -144,6 +144,10 @@ class System:
         self.update()
         self._apt(f"-y install {shlex.join(packages)}", where)
 
+    def has_lists(self) -> bool:
+        """Whether the guest has lists of packages, whoever fetched them."""
+        return self._session.guest.run("ls /var/lib/apt/lists/*_Packages*", check=False).status == 0
+
     def installed(self) -> list[dict[str, str]]:
         """What dpkg-query lists as installed."""
         command = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version} ${Architecture}\\n'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from factory import packaging
+from factory.errors import StepFailed
 from factory.provision.session import Session
 from factory.recipe import PackagesStep
 
@@ -17,6 +18,17 @@ def system_of(session: Session) -> packaging.PackageSystem:
     if session.packages is None:
         system = packaging.of_guest(session)
         system.prepare()
-        system.add_repositories()
+        if not session.has_repositories:
+            system.add_repositories()
         session.packages = system
     return session.packages
+
+
+def prepared(session: Session) -> packaging.PackageSystem | None:
+    """The same for what may do without: None in a guest whose package system is not known."""
+    try:
+        return system_of(session)
+    except StepFailed as error:
+        if error.code != "step.no-package-system":
+            raise
+        return None

@@ -33,6 +33,7 @@ class Session:
     scale: float = 1.0  # time-outs are multiplied with it
     environment: dict[str, str] = field(default_factory=dict)
     packages: PackageSystem | None = None
+    has_repositories: bool = False  # whether the recipe's repositories are in the guest already, by its layer
     answers: Callable[[], bool] = lambda: True  # whether the guest's SSH still answers a new connection
     lists_at: float = 0.0  # when the guest's package lists were fetched (seconds since 1970); 0: never
     sources: str = ""  # the digest of the sources that a build has them fetched from; empty: only the guest's own

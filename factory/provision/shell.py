@@ -6,15 +6,17 @@ import contextlib
 import shlex
 
 from factory.errors import MachineError
+from factory.provision.packages import prepared
 from factory.provision.session import FOLDER, Session
 from factory.recipe import ShellStep
 
 
 def apply(step: ShellStep, session: Session, where: str) -> None:
-    """Run *step* with the recipe's variables in its environment.
+    """Run *step* with the recipe's variables in its environment, and with the settings of the build's package system.
 
     Values travel in a file that only root reads, not on a command line, which every process of the guest could see.
     """
+    prepared(session)  # its commands may call apt-get
     values = session.environment | session.recipe.values | dict(step.environment)
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
     guest = session.guest
