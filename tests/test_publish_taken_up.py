@@ -20,7 +20,7 @@ from factory.manifest import read_manifest
 from factory.publish import publications
 from tests.faulty_way import Fault, faulty_way, xml
 from tests.object_store import ObjectStore
-from tests.publishing_site import CONTENT, Site, a_build, interrupted_while_waiting, no_secret, open_site
+from tests.publishing_site import CONTENT, SHA256, Site, a_build, interrupted_while_waiting, no_secret, open_site
 
 pytestmark = [pytest.mark.real, pytest.mark.beside]
 
@@ -111,6 +111,32 @@ def pointer(site: Site) -> dict[str, str]:
     return found
 
 
+def other_build(tmp_path: Path) -> Path:
+    """A build of the same recipe and version with other bytes."""
+    folder = a_build(tmp_path / "other" / "nginx", build_id="20260901T120000Z-89abcdef")
+    content = CONTENT + b"other"
+    document = json.loads((folder / "manifest.json").read_text())
+    document["image"] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    (folder / "nginx-1.10.qcow2").write_bytes(content)
+    return folder
+
+
+def test_the_manifest_of_an_image_that_was_skipped_names_no_place_of_other_bytes(site: Site, tmp_path: Path) -> None:
+    assert site.factory("publish", site.build).returncode == 0
+    other = other_build(tmp_path)
+    done = site.factory("publish", other, "--if-exists", "skip")
+    assert done.returncode == 0, done.stderr
+    assert f"it has other bytes: this host imported it from those with the sha256 {SHA256}" in done.stderr
+    told = read_manifest(other).publication
+    assert told is not None
+    assert (told.id, told.how) == (site.image()["id"], "skipped")
+    assert (told.endpoint, told.bucket, told.key) == ("", "", "")
+    again = site.factory("publish", site.build, "--if-exists", "skip")
+    assert again.returncode == 0 and "bytes" not in again.stderr
+    assert str(entry(site)["key"]).startswith("nginx/1.10/")
+
+
 @pytest.mark.parametrize("newer", [True, False])
 def test_resume_does_not_turn_the_pointer_back_to_an_older_image(site: Site, tmp_path: Path, newer: bool) -> None:
     site.cloud.statuses = ["importing"] * 1000
@@ -118,12 +144,7 @@ def test_resume_does_not_turn_the_pointer_back_to_an_older_image(site: Site, tmp
     (ledger,) = (settings.state_dir() / "publications").glob("*.json")
     began = "2026-01-01T00:00:00+00:00" if newer else "2999-01-01T00:00:00+00:00"
     ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"began": began}))
-    other = a_build(tmp_path / "other" / "nginx", build_id="20260901T120000Z-89abcdef")
-    content = CONTENT + b"other"
-    document = json.loads((other / "manifest.json").read_text())
-    document["image"] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    (other / "manifest.json").write_text(json.dumps(document))
-    (other / "nginx-1.10.qcow2").write_bytes(content)
+    other = other_build(tmp_path)
     site.cloud.statuses = []
     done = site.factory("publish", other, "--name", "nginx-1-11")
     assert done.returncode == 0, done.stderr

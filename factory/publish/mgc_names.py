@@ -108,10 +108,12 @@ class Name:
         )
 
     def skipped(self, image: CustomImage) -> None:
-        """Tell that *image* is taken though it may be another one."""
-        self._console.warn(
-            f"{self._request.name} is there already ({image.id}); nothing tells that it has the same bytes"
-        )
+        """Tell that *image* is taken though it may be another one, or is."""
+        known = publications.by_id(image.id)
+        told = "nothing tells that it has the same bytes"
+        if known and known.sha256 != self._sha256:
+            told = f"it has other bytes: this host imported it from those with the sha256 {known.sha256}"
+        self._console.warn(f"{self._request.name} is there already ({image.id}); {told}")
 
     def unlisted(self, uncertain: bool) -> str:
         """What to do about a name that is taken by an image that is not found; *uncertain*: it may be ours."""

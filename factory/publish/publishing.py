@@ -254,7 +254,8 @@ def look_ahead(target: str) -> None:
 def tell(artefact: Artefact, brought: Brought, stored: StoredObject | None, console: Console) -> None:
     """Write the publication into the manifest of the build, and its checksum beside it."""
     if artefact.folder is not None:
-        there = stored or publications.by_id(brought.id)
+        record = publications.by_id(brought.id)  # of other bytes when --if-exists skip took what had the name
+        there = stored or (record if record and record.sha256 == artefact.sha256 else None)
         place = (there.endpoint, there.bucket, there.key) if there else ("", "", "")
         _note(artefact.folder, brought, artefact.sha256, place, console)
 
