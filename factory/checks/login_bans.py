@@ -1,4 +1,4 @@
-"""No list of refused hosts keeps people out: no hosts.deny for sshd, and no ban that fail2ban remembers."""
+"""No list of refused hosts keeps people out: hosts.allow, hosts.deny (for sshd), and bans that fail2ban remembers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,39 @@ from factory.reading.lines import content_of, numbered
 
 ALLOW, DENY = "/etc/hosts.allow", "/etc/hosts.deny"
 BANS = ("/var/lib/fail2ban/*.sqlite3", "/var/lib/denyhosts/*", "/var/lib/sshguard/*")
-_DAEMONS = ("all", "sshd", "ssh")
-_EVERYBODY = ("all", "0.0.0.0/0", "0.0.0.0/0.0.0.0", "paranoid", "unknown")
+_DAEMONS = {"all", "sshd", "ssh"}
+_EVERYBODY = {"all", "0.0.0.0/0", "0.0.0.0/0.0.0.0"}
+_ANYBODY = {"paranoid", "unknown"}  # whoever has no name in DNS, or a wrong one: anybody in a cloud
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    allowed = any(_matches(line) for _, line in numbered(content_of(looked.image, ALLOW), "#"))
-    for number, line in numbered(content_of(looked.image, DENY), "#"):
-        if _matches(line) and not allowed:
-            yield Problem(DENY, f"{DENY}:{number}: {line.strip()}", fix=without_line(DENY, number))
+    yield from _refused(looked)
     for path, found in matching(looked.image, *BANS):
         if found.size:
             yield Problem(path, f"{path}: {size(found)}")
     yield Note("nobody is refused")
 
 
-def _matches(line: str) -> bool:
-    """Whether a line of hosts_access(5) is about sshd and everybody."""
-    daemons, _, clients = line.replace("[::]", "").partition(":")
-    named = [word.lower() for word in re.split(r"[\s,]+", daemons.partition("EXCEPT")[0].strip())]
-    listed = [word.lower() for word in re.split(r"[\s,]+", clients.split(":")[0].partition("EXCEPT")[0].strip())]
-    return bool(set(named) & set(_DAEMONS)) and bool(set(listed) & set(_EVERYBODY))
+def _refused(looked: Looked) -> Iterator[Problem]:
+    """The lines by which sshd refuses everybody: the first that fits decides, and the files are read in this order."""
+    for path in (ALLOW, DENY):
+        for number, line in numbered(content_of(looked.image, path), "#"):
+            named, listed, verdict = _parts(line)
+            if not named & _DAEMONS or not listed & (_EVERYBODY | _ANYBODY):
+                continue
+            if verdict == "refuse" or (not verdict and path == DENY):
+                yield Problem(path, f"{path}:{number}: {line.strip()}", fix=without_line(path, number))
+            elif listed & _EVERYBODY:
+                return
+
+
+def _parts(line: str) -> tuple[set[str], set[str], str]:
+    """The daemons and the clients of a line of hosts_access(5), and what an option of hosts_options(5) decides."""
+    daemons, clients, *options = [*re.sub(r"\[.*?\]", "", line.replace(r"\:", "")).split(":"), ""]
+    words = [option.split()[0].lower() for option in options if option.split()]
+    verdict = "refuse" if {"deny", "twist"}.intersection(words) else "allow" if "allow" in words else ""
+    return _words(daemons), _words(clients), verdict
+
+
+def _words(listed: str) -> set[str]:
+    return {word.lower() for word in re.split(r"[\s,]+", listed.partition("EXCEPT")[0].strip())}

@@ -31,6 +31,7 @@ GROWROOT = (
 REPART = ("/etc/repart.d", "/usr/local/lib/repart.d", "/usr/lib/repart.d")
 _ROOT_TYPE = re.compile(r"root(?!.*verity)[\w-]*|linux-generic", re.IGNORECASE)
 _PARTITION = re.compile(r"/dev/(?:(?:vd|sd|xvd|hd)(?P<disk>[a-z]+)|nvme\d+n\d+p|mmcblk\d+p)(?P<number>\d+)")
+STAGES = ("cloud_init_modules", "cloud_config_modules", "cloud_final_modules")
 OFF = ("off", "false", "no", "0")
 DISABLED = "/etc/growroot-disabled"
 # Where something may lie that grows a volume of LVM at boot.
@@ -70,11 +71,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if image.exists(DISABLED):
         yield Problem(DISABLED, f"{DISABLED} is there", fix=f"rm -f {DISABLED}")
     if settings.program:
-        modules = settings.modules("cloud_init_modules")
+        # Whichever stage runs it: each does so at the first boot.
+        modules = {module for stage in STAGES for module in settings.modules(stage)}
         for module in ("growpart", "resizefs"):
             if module not in modules and not (module == "growpart" and other):
                 path = settings.path("cloud_init_modules")
-                told = f"cloud_init_modules lacks {module}: {settings.place('cloud_init_modules')}"
+                told = f"none of {', '.join(STAGES)} has {module}: {settings.place('cloud_init_modules')}"
                 yield Problem(path, told, fix=f"Write {module} into cloud_init_modules of {quoted(path)}")
         for keys in (("growpart", "mode"), ("resize_rootfs",)):
             if settings.word(*keys) in OFF:

@@ -228,6 +228,13 @@ GROWTH = [
         benign("GEN-G17", "debian", write(f"{D}/g.cfg", f"growpart: {{devices: {words}}}\n"), alone=True)
         for words in ("[/home, /]", "[/dev/sda1]", "/", "[/dev/disk/by-label/root]", "[/dev/nvme0n1p1]")
     ),
+    benign(
+        "GEN-G17",
+        "rhel",
+        replace("/etc/cloud/cloud.cfg", "  - growpart\n", ""),
+        replace("/etc/cloud/cloud.cfg", "  - locale\n", "  - [growpart, once-per-instance]\n  - locale\n"),
+        alone=True,
+    ),
     benign("GEN-G17", "debian", write(f"{D}/g.cfg", "growpart:\n  mode: auto\nresize_rootfs: noblock\n")),
     benign(
         "GEN-G17",

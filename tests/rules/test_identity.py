@@ -26,6 +26,19 @@ LOADER = {"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510)}
 KERNEL = "5.14.0-427.13.1.el9_4.x86_64"
 ENTRY = "/boot/loader/entries/ffffffffffffffffffffffffffffffff-" + KERNEL + ".conf"
 PUBLIC = "/etc/machine-id"
+KEYFILE = "/etc/NetworkManager/system-connections/any.nmconnection"
+EVERY_CARD = """[connection]
+id=any
+type=ethernet
+[ipv4]
+method=auto
+dhcp-client-id={0}
+[ipv6]
+method=auto
+dhcp-duid={1}
+"""
+IFCFG = "/etc/sysconfig/network-scripts/ifcfg-eth0"
+CARD = "TYPE=Ethernet\nNAME=x\nBOOTPROTO=dhcp\nONBOOT=yes\n"
 DBUS = "/var/lib/dbus/machine-id"
 
 MACHINE = [
@@ -80,6 +93,9 @@ MACHINE = [
     ),
     benign("ID07", "debian", write("/etc/hostname", "debian\n")),
     benign("ID07", "rhel", write("/etc/hostname", "localhost.localdomain\n")),
+    # As Arch Linux and Kali have them.
+    benign("ID07", "suse", write("/etc/hostname", "archlinux\n")),
+    benign("ID08", "suse", append("/etc/hosts", "127.0.1.1 kali\n")),
     defect("ID08", "debian", append("/etc/hosts", "127.0.1.1 build-host-7.example.com build-host-7\n")),
     defect("ID08", "suse", append("/etc/hosts", "192.168.122.1 mirror\n")),
     benign("ID08", "debian", append("/etc/hosts", "# 10.0.0.1 x\nff02::1 ip6-allnodes\n127.0.1.1 debian\n")),
@@ -96,6 +112,31 @@ STORAGE = [
     benign("ID11", "rhel", folder("/var/lib/NetworkManager")),
     defect("ID13", "debian", write("/etc/systemd/networkd.conf", "[DHCPv4]\nDUIDRawData=00:00:ab\n")),
     defect("ID13", "debian", write("/etc/dhcp/dhclient.conf", 'send dhcp-client-identifier "a";\n')),
+    defect(
+        "ID13", "rhel", write(KEYFILE, EVERY_CARD.format("mac", "00:01:00:01:2b:aa:bb:cc:52:54:00:12:34:56"), 0o600)
+    ),
+    defect("ID13", "rhel", write(KEYFILE, EVERY_CARD.format("01:52:54:00:12:34:56", "stable-uuid"), 0o600)),
+    defect("ID13", "rhel", write("/etc/NetworkManager/conf.d/x.conf", "[connection]\nipv4.dhcp-client-id=packer-01\n")),
+    defect("ID13", "rhel", write(IFCFG, CARD + "DHCP_CLIENT_ID=packer-01\n")),
+    defect("ID13", "suse", write("/etc/sysconfig/network/dhcp", 'DHCLIENT_CLIENT_ID="01:52:54:00:12:34:56"\n')),
+    defect("ID13", "alpine", append("/etc/network/interfaces", "\tclient packer-01\n")),
+    defect(
+        "ID13",
+        "debian",
+        write("/etc/systemd/network/10-a.network.d/x.conf", "[DHCPv6]\nDUIDRawData=00:01:00\n"),
+    ),
+    benign("ID13", "alpine", append("/etc/network/interfaces", "\tclient no\n#  client x\n")),
+    *(
+        benign("ID13", "rhel", write(KEYFILE, EVERY_CARD.format(client, duid), 0o600), alone=True)
+        for client, duid in (("stable", "llt"), ("perm-mac ", "lease"), ("", "stable-ll"))
+    ),
+    benign(
+        "ID13",
+        "rhel",
+        write("/etc/NetworkManager/conf.d/x.conf", "[connection]\nipv4.dhcp-client-id=mac\n#ipv6.dhcp-duid=00:01\n"),
+        write(IFCFG, CARD + 'DHCP_CLIENT_ID="mac" # of the card\n#DHCP_CLIENT_ID=packer-01\n'),
+    ),
+    benign("ID13", "suse", write("/etc/sysconfig/network/dhcp", 'DHCLIENT_CLIENT_ID=""\nDHCLIENT6_CLIENT_ID=""\n')),
     benign("ID13", "debian", write("/etc/systemd/networkd.conf", "[DHCPv4]\n#DUIDRawData=\n")),
     benign("ID13", "debian", write("/etc/dhcp/dhclient.conf", "send dhcp-client-identifier = hardware;\n")),
     defect(

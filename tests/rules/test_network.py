@@ -209,6 +209,15 @@ SYSTEMS = [
     defect("NET12", "debian", write("/etc/hosts.deny", "ALL: ALL\n")),
     defect("NET12", "suse", write("/etc/hosts.deny", "in.ftpd: 10.0.0.1\nsshd, in.telnetd : PARANOID\n")),
     defect("NET12", "rhel", write("/var/lib/fail2ban/fail2ban.sqlite3", b"SQLite format 3\0")),
+    defect("NET12", "debian", write("/etc/hosts.allow", "sshd : ALL : DENY\nsshd : ALL\n")),
+    defect("NET12", "debian", write("/etc/hosts.allow", "sshd : ALL : spawn (logger %a) : twist /bin/echo no\n")),
+    defect(
+        "NET12", "suse", write("/etc/hosts.deny", "sshd: ALL\n"), write("/etc/hosts.allow", "in.ftpd : ALL : ALLOW\n")
+    ),
+    benign(
+        "NET12", "debian", write("/etc/hosts.deny", "sshd : ALL : severity auth.info : allow\nALL : ALL\n"), alone=True
+    ),
+    benign("NET12", "debian", write("/etc/hosts.allow", "sshd : [2001:db8::1] : DENY\nin.ftpd : ALL : DENY\n")),
     benign("NET12", "debian", write("/etc/hosts.deny", "# ALL: ALL\nin.ftpd: ALL\n")),
     benign("NET12", "suse", write("/etc/hosts.deny", "ALL: ALL\n"), write("/etc/hosts.allow", "sshd: ALL\n")),
 ]
