@@ -1,17 +1,18 @@
 """Devices needed at boot: root= of every entry and the lines of fstab name what is really on this disk, by an id.
 
 A name such as /dev/sda1 changes with the machine; an id that is not there makes the boot wait, or end, where it is
-needed. What fstab marks nofail or noauto is not needed.
+needed. So does a type that the file system is not of, and an option that it does not have. What fstab marks nofail or
+noauto is not needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from factory.checks import Looked, Note, Problem, Rule
+from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.inspection import Image, Unreadable
 from factory.leftovers import text
-from factory.reading import boot_entries, devices, fstab, grub_defaults, systemd
+from factory.reading import boot_entries, devices, fstab, grub_defaults, mount_options, systemd
 from factory.reading.boot_entries import BootEntry
 from factory.reading.devices import Devices
 from factory.reading.fstab import Mount
@@ -39,6 +40,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
 
 
 def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
+    actual = _kind(image, image.mounts()["/"])
+    for types in entry.option("rootfstype")[-1:]:
+        if not mount_options.is_of(actual, types):
+            evidence = f"{entry.evidence}: rootfstype={types}, and the root file system is {actual}"
+            yield Problem(entry.path, evidence, fix=without_words(f"rootfstype={types}"))
     for value in entry.option("rd.lvm.lv"):
         if disk.judge(f"/dev/{value}") == "missing":
             yield Problem(entry.path, f"{entry.evidence}: rd.lvm.lv={value} is not on this disk")
@@ -92,6 +98,34 @@ def _fstab(image: Image, disk: Devices, line: Mount) -> Iterator[Problem]:
         own = image.mounts()["/"]
         if number is not None and own is not None and number != own:
             yield Problem(fstab.PATH, f"{line.evidence}: that is partition {number}, and the system is on {own}")
+    if kind == "there":
+        yield from _mountable(image, line)
+
+
+def _mountable(image: Image, line: Mount) -> Iterator[Problem]:
+    """The type and the options of a line that names what is there."""
+    at = image.mounts().get(line.place) or devices.partition(image, line.source)
+    actual, root, where = _kind(image, at), line.place == "/", f"line {line.line} of {fstab.PATH}"
+    if not mount_options.is_of(actual, line.kind):
+        # The root is mounted by the initramfs, which asks the disk; a swap that fails ends no boot.
+        harmless = root or line.kind == "swap"
+        fix = f"Write {actual} in place of {line.kind} into {where}"
+        yield Problem(fstab.PATH, f"{line.evidence}: the file system is {actual}", warn=harmless, fix=fix)
+    elif line.kind != "swap":
+        for option, meant in mount_options.unknown(actual, line.options):
+            fix = f"Write {meant} in place of {option}" if meant else f"Take {option} out"
+            evidence = f"{line.evidence}: {actual} has no option {option}"
+            yield Problem(fstab.PATH, evidence, warn=not meant, fix=f"{fix}, in {where}")
+    # openSUSE MicroOS (btrfs) and what is made with ostree have a root that is read-only by design.
+    ways = [option for option in line.options if option in ("ro", "rw", "defaults")]
+    if root and ways[-1:] == ["ro"] and actual != "btrfs" and not image.exists("/ostree"):
+        evidence = f"{line.evidence}: the root stays read-only, so the first boot can write nothing"
+        yield Problem(fstab.PATH, evidence, warn=True, fix=f"Write rw in place of ro into {where}")
+
+
+def _kind(image: Image, partition: int | None) -> str:
+    """What a partition holds; "" when that is not known."""
+    return next((p.filesystem.kind for p in image.partitions() if p.number == partition and p.filesystem), "")
 
 
 def _units(looked: Looked, disk: Devices) -> Iterator[Problem]:

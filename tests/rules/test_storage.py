@@ -10,7 +10,7 @@ from tests.boot_files import initramfs
 from tests.rule_images import Case, Change, append, benign, cases, defect, link, prove, replace, write
 from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry
 from tests.trees import debian
-from tests.trees.common import DRIVERS, ROOT_UUID
+from tests.trees.common import DRIVERS, ESP_UUID, ROOT_UUID
 
 FSTAB = "/etc/fstab"
 NEXT = "/etc/default/grub"
@@ -49,6 +49,27 @@ CASES = [
     benign("GEN-G06", "rhel", replace(FSTAB, f"UUID={ROOT_UUID}", f"/dev/disk/by-uuid/{ROOT_UUID}")),
     benign("GEN-G06", "rhel", replace(BLS, ROOT_UUID, ROOT_UUID.upper())),
     benign("GEN-G06", "suse", append(FSTAB, "PARTLABEL=root /mnt ext4 noauto 0 0\n")),
+    # GEN-G06: types and options that the file system does not have
+    defect("GEN-G06", "debian", replace(FSTAB, "vfat umask=0077,nofail", "ext4 defaults")),
+    defect("GEN-G06", "rhel", replace(FSTAB, "vfat umask=0077,nofail", "vfat defauts,umask=077")),
+    defect("GEN-G06", "suse", replace(FSTAB, "vfat umask=0077,nofail", "vfat umsk=077")),
+    defect("GEN-G06", "debian", replace(FSTAB, "discard,errors=remount-ro", "discard,error=remount-ro")),
+    defect("GEN-G06", "debian", replace(FSTAB, "/ ext4", "/ xfs")),
+    defect("GEN-G06", "debian", replace(FSTAB, "discard,errors", "ro,errors")),
+    defect("GEN-G06", "debian", replace(GRUB, " ro ", " ro rootfstype=xfs ")),
+    defect("GEN-G06", "alpine", replace("/boot/extlinux.conf", "modules=ext4", "modules=ext4 rootfstype=xfs")),
+    defect("GEN-G06", "debian", append(FSTAB, f"UUID={ESP_UUID} none swap sw 0 0\n")),
+    benign("GEN-G06", "debian", replace(FSTAB, "discard,errors=remount-ro", "rw,relatime,x-systemd.growfs,_netdev,"
+           "usrjquota=aquota.user,jqfmt=vfsv0,commit=30,barrier=1"), alone=True),
+    benign("GEN-G06", "debian", replace(GRUB, " ro ", " ro rootfstype=ext4 "), replace(FSTAB, "/ ext4", "/ auto"),
+           alone=True),
+    benign("GEN-G06", "suse", replace(FSTAB, "vfat umask=0077,nofail", "msdos,vfat "
+           'utf8=true,uid=0,gid=0,fmask=0177,dmask=0077,shortname=winnt,context="a:b:c:s0:c1,c2",bogus'), alone=True),
+    benign("GEN-G06", "rhel", replace(FSTAB, "vfat umask=0077,nofail", "vfat defaults,uid=0,gid=0,umask=077,"
+           "shortname=winnt,noatime,x-systemd.automount"), alone=True),
+    benign("GEN-G06", "rhel", replace(BLS, " ro ", " ro rootfstype=xfs,ext3 "), alone=True),
+    benign("GEN-G06", "alpine", replace(FSTAB, "vfat umask=0077,nofail", "auto umask=0077,codepage=437"), alone=True),
+    benign("GEN-G06", "alpine", replace(FSTAB, "vfat umask=0077", "ext4 umsk=0077"), alone=True),
     # GEN-G07: foreign mounts
     *(defect("GEN-G07", "debian", append(FSTAB, f"{line}\n")) for line in (
         "10.0.0.5:/export /mnt nfs defaults 0 0", "//files/share /mnt cifs credentials=/root/.c 0 0",
