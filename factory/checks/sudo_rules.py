@@ -1,4 +1,4 @@
-"""sudo: no rule is for a user who is not there or whom nobody allowed, and none needs the password of root.
+"""sudo: no rule is for a user who is not there or whom nobody allowed, each can be read, none needs root's password.
 
 A rule without a password for a group is a warning, unless the group is listed in the parameter ``groups``. A rule for
 the user whom cloud-init makes counts as well: cloud-init writes its own. What a package allows its own system account,
@@ -16,7 +16,7 @@ from factory.reading import accounts, sudoers
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     known, rules = looked.know(accounts.read), looked.know(sudoers.read)
-    if not rules.grants and not rules.defaults:
+    if not rules.grants and not rules.defaults and not rules.broken:
         raise NotApplicable("there is no sudoers file")
     numbers = {str(account.uid): account.name for account in known.all}
     groups = {group.name for group in known.groups} | {f"#{group.gid}" for group in known.groups}
@@ -40,9 +40,11 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
                 known.human(account) or grant.everything
             ):
                 yield Problem(grant.path, f"{grant.evidence} (a user whom nobody allowed)", fix=fix)
+    for path, number, evidence in rules.broken:
+        yield Problem(path, evidence, fix=without_line(path, number))
     for line, evidence in rules.defaults:
         words = re.split(r"[\s,]+", line)
         if "targetpw" in words or "rootpw" in words:
-            path, number = evidence.split(":")[:2]
+            path, place = evidence.split(":")[:2]
             told = f"{evidence} (asks for the password of root)"
-            yield Problem(path, told, True, without_line(path, int(number)))
+            yield Problem(path, told, True, without_line(path, int(place)))

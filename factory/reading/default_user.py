@@ -46,10 +46,44 @@ def read(image: Image) -> DefaultUser:
 
 
 def configured(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What cloud-init knows of the default user: of the distribution, and of ``user``, which is laid over it."""
+    """What cloud-init knows of the default user: of the distribution, and of ``user``, which is laid over it.
+
+    So is what the list of users says of ``default``.
+    """
+    own = [
+        {key: value for key, value in user.items() if key != "name"}
+        for name, user in listed(settings)
+        if name == "default"
+    ]
+    found = _distribution(settings) | _old(settings)
+    for user in own:
+        found |= user
+    return found
+
+
+def listed(settings: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The (name, what is said of it) of every user in ``users``; nothing is said of one that is only named."""
+    users = settings.get("users")
+    if isinstance(users, dict):
+        made = set(names({"users": users}))
+        return [(name, value if isinstance(value, dict) else {}) for name, value in users.items() if name in made]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for each in users if isinstance(users, list) else [users]:
+        found += [(name, each if isinstance(each, dict) else {}) for name in _named(each)]
+    return found
+
+
+def entries(settings: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """The (key that it is below, name, what is said of it) of the default user and of every other one."""
+    name = str(configured(settings).get("name") or "the default user")
+    found = [("system_info", name, _distribution(settings)), ("user", name, _old(settings))]
+    return found + [("users", name if each == "default" else each, user) for each, user in listed(settings)]
+
+
+def _distribution(settings: Mapping[str, Any]) -> dict[str, Any]:
     system = settings.get("system_info")
     found = system.get("default_user") if isinstance(system, dict) else None
-    return (found if isinstance(found, dict) else {}) | _old(settings)
+    return found if isinstance(found, dict) else {}
 
 
 def names(settings: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from factory.inspection import Image
 
 MAIN = ("/etc/sudoers", "/usr/etc/sudoers")
+PROGRAMS = ("/usr/bin/sudo", "/usr/local/bin/sudo", "/bin/sudo")
 _DEPTH = 16
 
 
@@ -41,10 +42,14 @@ class Grant:
 
 @dataclass(frozen=True)
 class Sudoers:
-    """The rules, and the lines of ``Defaults`` as (words, evidence)."""
+    """The rules, and the lines of ``Defaults`` as (words, evidence).
+
+    *broken* has the (path, line, evidence) of lines that sudo cannot make out.
+    """
 
     grants: tuple[Grant, ...]
     defaults: tuple[tuple[str, str], ...]
+    broken: tuple[tuple[str, int, str], ...] = ()
 
 
 @once
@@ -58,15 +63,43 @@ def read(image: Image) -> Sudoers:
             for part in found[1].split(":"):
                 name, _, members = part.partition("=")
                 aliases[name.strip()] = _names(members)
-    grants, defaults = [], []
+    grants, defaults, broken = [], [], []
     for path, number, line in lines:
         if line.startswith("Defaults"):
             defaults.append((line, f"{path}:{number}: {line}"))
-        elif not re.match(r"(User|Runas|Host|Cmnd|Cmd)_Alias\s", line) and "=" in line:
+        elif not re.match(r"(User|Runas|Host|Cmnd|Cmd)_Alias\s", line):
+            if why := fault(line):
+                broken.append((path, number, f"{path}:{number}: {line} ({why})"))
+            if "=" not in line:
+                continue
             users = re.match(r'((?:"[^"]*"|\\.|[^\s,\\"])+(?:\s*,\s*(?:"[^"]*"|\\.|[^\s,\\"])+)*)\s', line)
             for who in _resolved(_names(users[1]) if users else [], aliases, 0):
                 grants.append(Grant(who, bool(re.search(r"\bNOPASSWD\s*:", line)), path, number, line))
-    return Sudoers(tuple(grants), tuple(defaults))
+    return Sudoers(tuple(grants), tuple(defaults), tuple(broken))
+
+
+def fault(rule: str) -> str:
+    """Why sudo cannot make out a rule for a user, as far as that is certain; "" when it can.
+
+    What a command may hold is left alone: backslashes and quotes hide signs, regular expressions have their own.
+    """
+    bare = re.sub(r'\\.|"[^"]*"|\^[^$]*\$', "x", rule)
+    who, equals, what = bare.partition("=")
+    if rule.startswith("#"):
+        return ""
+    if not equals:
+        return "no rule: it has no ="
+    if len(re.sub(r"\s*,\s*", ",", who).split()) < 2:
+        return "no rule: it names no user, or no host"
+    if not what.strip():
+        return "no rule: it allows no command"
+    for found in re.finditer(r"(?:^|[=,])\s*\(", f"={what}"):
+        end = re.match(r"[^()=]*\)\s*(\))?", f"={what}"[found.end() :])
+        if end is None or end[1]:
+            return "no rule: its parentheses do not match"
+    if tag := re.search(r"(?:^|[=,)])\s*((?:NO)?(?:PASSWD|EXEC|SETENV))\s+ALL\b", what):
+        return f"no rule: {tag[1]} lacks its colon"
+    return ""
 
 
 def _resolved(names: list[str], aliases: dict[str, list[str]], depth: int) -> Iterator[str]:

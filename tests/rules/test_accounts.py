@@ -42,7 +42,7 @@ PASSWORDS = [
     defect("GEN-G31", "debian", replace("/etc/shadow", "root:*:", "root::")),
     defect("GEN-G31", "rhel", replace("/etc/shadow", "root:*:", f"root:!!{HASH}:")),
     defect("GEN-G31", "suse", replace("/etc/shadow", "mail:*:", "mail:$y$j9T$abcd$ijkl:"), related=("GEN-G20",)),
-    defect("GEN-G31", "alpine", replace("/etc/passwd", "daemon:x:", "daemon::")),
+    defect("GEN-G31", "alpine", replace("/etc/passwd", "daemon:x:", "daemon::"), related=("GEN-G20",)),
     defect("GEN-G31", "debian", append("/etc/shadow", f"gone:{HASH}:19700:0:99999:7:::\n")),
     defect("GEN-G31", "debian", replace("/etc/gshadow", "daemon:*:", f"daemon:{HASH}:")),
     defect(
@@ -86,8 +86,24 @@ STRANGERS = [
     ),
     benign("SH07", "debian", append("/etc/passwd", "+nis::::::\n"), append("/etc/group", "wheel:x:10:root\n")),
 ]
+NO_PAM = replace("/etc/ssh/sshd_config", "UsePAM yes\n", "")
+ALPINE = "alpine:x:1000:1000::/home/alpine:/bin/ash\n"
+STARRED = "alpine:*:19700:0:99999:7:::\n"
 LOCKS = [
-    defect("SH08", "alpine", PERSON, LOCKED, related=("SH07",)),
+    defect("SH08", "alpine", NO_PAM, PERSON, LOCKED, related=("SH07",)),
+    # The default user is made at the first boot, and locked.
+    defect("SH08", "debian", replace("/etc/ssh/sshd_config", "UsePAM yes", "UsePAM no")),
+    defect("SH08", "rhel", remove("/etc/ssh/sshd_config.d/50-redhat.conf")),
+    defect("SH08", "alpine", NO_PAM),
+    benign(
+        "SH08",
+        "alpine",
+        NO_PAM,
+        append("/etc/passwd", ALPINE),
+        append("/etc/shadow", f"{STARRED}"),
+        alone=True,
+        known={"allow_users": ("alpine",)},
+    ),
     defect(
         "SH08", "debian", replace("/etc/ssh/sshd_config", "UsePAM yes", "UsePAM no"), PERSON, LOCKED, related=("SH07",)
     ),
@@ -110,6 +126,19 @@ SUDOERS = [
     defect("SH10", "debian", write("/etc/sudoers.d/x", "ALL ALL=(ALL) NOPASSWD: ALL\n", 0o440)),
     defect("SH10", "alpine", write("/etc/sudoers", "%wheel ALL=(ALL) NOPASSWD: ALL\n")),
     defect("SH10", "suse", append("/etc/sudoers", "Defaults targetpw\n")),
+    defect("SH10", "debian", write("/etc/sudoers.d/x", "daemon ALL=(ALL NOPASSWD:/bin/sh\n", 0o440)),
+    defect("SH10", "debian", write("/etc/sudoers.d/x", "foo bar baz\n", 0o440)),
+    defect("SH10", "suse", append("/etc/sudoers", "root ALL=(ALL) NOPASSWD ALL\n")),
+    defect("SH10", "rhel", append("/etc/sudoers", "root ALL=\n")),
+    benign(
+        "SH10",
+        "rhel",
+        append(
+            "/etc/sudoers",
+            'Cmnd_Alias A = /bin/a, \\\n /bin/b\nDefaults!A !syslog\n"%domain users" ALL=(root, bin : adm) PASSWD: A\n'
+            "%x ALL=() /bin/a \\(x, (: adm) EXEC: /bin/b ^(a|b)=(c)$ : H = ROLE=r TYPE=t sudoedit /x, !/bin/c\n",
+        ),
+    ),
     benign("SH10", "debian", write(f"{SUDO}.bak", "packer ALL=(ALL) NOPASSWD:ALL\n", 0o440)),
     benign("SH10", "debian", write("/etc/sudoers.d/x~", "packer ALL=(ALL) NOPASSWD:ALL\n", 0o440)),
     benign("SH10", "debian", write("/etc/sudoers.d/README", "# packer ALL=(ALL) NOPASSWD:ALL\n", 0o440)),

@@ -24,6 +24,7 @@ from tests.rule_images import (
     write,
 )
 
+CLOUD = "/etc/cloud/cloud.cfg"
 D = "/etc/cloud/cloud.cfg.d"
 PIN = f"{D}/91-gce.cfg"
 MINE = f"{D}/01_debian.cfg"
@@ -260,6 +261,30 @@ SETTINGS = [
     defect("CI10", "suse", write(f"{D}/s.cfg", "allow_public_ssh_keys: false\n")),
     defect("CI10", "alpine", write(f"{D}/s.cfg", "ssh_authorized_keys:\n  - ssh-ed25519 AAAAC3 me\n")),
     benign("CI10", "debian", write(f"{D}/s.cfg", "users:\n  - default\n  - name: app\n    lock_passwd: true\n")),
+    *(defect("CI10", "debian", write(f"{D}/s.cfg", f"users: [default, {{name: packer, {text}}}]\n"))
+      for text in ("ssh_authorized_keys: [ssh-ed25519 AAAAC3 me]", "ssh-import-id: ['gh:builder']",
+                   "sudo: 'ALL=(ALL) ALL'", "lock_passwd: false")),
+    defect("CI10", "rhel", write(f"{D}/s.cfg", "users: [{name: default, ssh_authorized_keys: [ssh-rsa AAAA me]}]\n")),
+    *(defect("CI10", "debian", replace(CLOUD, "shell: /bin/bash", text), related=related) for text, related in (
+        ("shell: /bin/zsh", ()),
+        ("shell: /usr/bin/false", ()),
+        ("shell: /bin/bash\n    expiredate: '2020-01-01'", ()),
+        ("shell: /bin/bash\n    no_create_home: true", ()),
+        ("shell: /bin/bash\n    ssh_redirect_user: true", ()),
+        ("shell: /bin/bash\n    ssh_import_id: ['gh:builder']", ()),
+        ("shell: /bin/bash\n    ssh_authorized_keys:\n      - ssh-rsa AAAA me", ()))),
+    defect("CI10", "debian", replace(CLOUD, "name: debian", "name: root")),
+    defect("CI10", "rhel", replace(CLOUD, '["ALL=(ALL) NOPASSWD:ALL"]', '"NOPASSWD ALL"')),
+    defect("CI10", "suse", replace(CLOUD, '    sudo: ["ALL=(ALL) NOPASSWD:ALL"]\n', "")),
+    defect("CI10", "debian", remove("/usr/bin/sudo", "/etc/sudoers")),
+    benign("CI10", "alpine", remove("/usr/bin/sudo"),
+           replace(CLOUD, "    sudo:", "    doas: [permit nopass alpine]\n    sudo:"), alone=True),
+    benign("CI10", "rhel", replace(CLOUD, '    sudo: ["ALL=(ALL) NOPASSWD:ALL"]\n', ""),
+           write(f"{D}/s.cfg", "users: [{name: default, sudo: ALL=(ALL) NOPASSWD:ALL}]\n"), alone=True),
+    benign("CI10", "debian", replace(CLOUD, "shell: /bin/bash", "shell: /bin/sh\n    expiredate: '2999-01-01'\n"
+           "    ssh_authorized_keys: []\n    ssh_import_id: ~\n    no_create_home: false"), alone=True),
+    benign("CI10", "debian", write(f"{D}/s.cfg", "users: [default, {name: ops, sudo: 'ALL=(ALL) NOPASSWD:ALL'}]\n"),
+           alone=True, known={"allow_users": ("ops",)}),
     benign("CI10", "rhel", write(f"{D}/s.cfg", "ssh_genkeytypes: [ed25519]\nssh_deletekeys: true\n")),
     defect("CI12", "debian", replace("/etc/cloud/cloud.cfg", "users", "gone"),
            related=["CI10", "SH02", "GEN-G45"]),

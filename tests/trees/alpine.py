@@ -24,6 +24,8 @@ def files() -> dict[str, Content]:
     found: dict[str, Content] = {
         "/bin/busybox": program(),
         "/bin/sh": link("/bin/busybox"),
+        "/bin/ash": link("/bin/busybox"),
+        "/usr/bin/sudo": program(),
         "/sbin/openrc": program(),
         "/sbin/init": link("/bin/busybox"),
         "/etc/os-release": 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.19.1\nPRETTY_NAME="Alpine Linux v3.19"\n',
@@ -43,7 +45,7 @@ def files() -> dict[str, Content]:
         "/usr/sbin/sshd": program(),
         "/usr/bin/ssh-keygen": program(),
         "/etc/ssh/sshd_config": "Include /etc/ssh/sshd_config.d/*.conf\nAuthorizedKeysFile .ssh/authorized_keys\n"
-        "PasswordAuthentication no\n",
+        "PasswordAuthentication no\nUsePAM yes\n",  # Alpine's cloud images have openssh-server-pam
         "/usr/bin/cloud-init": "#!/usr/bin/python3\n",
         "/usr/lib/python3.11/site-packages/cloudinit/__init__.py": "",
         "/usr/bin/growpart": "#!/bin/sh\n",
@@ -51,6 +53,7 @@ def files() -> dict[str, Content]:
         "/sbin/sfdisk": program(),
         "/etc/cloud/cloud.cfg": CLOUD_CFG.replace("distro: debian", "distro: alpine")
         .replace("name: debian", "name: alpine")
+        .replace("shell: /bin/bash", "shell: /bin/ash")
         .replace("ssh_svcname: ssh", "ssh_svcname: sshd"),
         "/etc/network/interfaces": "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n",
         "/boot/vmlinuz-virt": b"MZ" + bytes(510),

@@ -88,6 +88,7 @@ menuentry 'Debian GNU/Linux' --class debian {{
             "openssh-server", "cloud-init", "cloud-guest-utils", "grub-pc-bin", "sudo", "qemu-guest-agent"
         ),
         "/etc/apt/sources.list": "deb http://deb.debian.org/debian bookworm main\n",
+        "/usr/bin/sudo": program(),
         "/etc/sudoers": file(b"root ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n", 0o440),
         "/etc/timezone": "Etc/UTC\n",
         "/usr/share/zoneinfo/Etc/UTC": "TZif2",

@@ -55,6 +55,7 @@ def files() -> dict[str, Content]:
             0o600,
         ),
         "/etc/ssh/sshd_config.d/10-cloud.conf": "PasswordAuthentication no\n",
+        "/etc/ssh/sshd_config.d/50-redhat.conf": file(b"SyslogFacility AUTHPRIV\nUsePAM yes\n", 0o600),
         "/usr/libexec/openssh/sshd-keygen": file(b"#!/bin/bash\n", 0o755),
         f"{SYSTEM}/sshd-keygen.target": "[Unit]\nWants=sshd-keygen@rsa.service sshd-keygen@ed25519.service\n",
         f"{SYSTEM}/sshd-keygen@.service": "[Service]\nExecStart=/usr/libexec/openssh/sshd-keygen %i\n",
@@ -98,6 +99,7 @@ def files() -> dict[str, Content]:
         "/etc/selinux/config": "SELINUX=enforcing\nSELINUXTYPE=targeted\n",
         "/etc/yum.repos.d/rocky.repo": "[baseos]\nname=Rocky Linux 9 - BaseOS\n"
         "mirrorlist=https://mirrors.rockylinux.org/mirrorlist?arch=x86_64&repo=BaseOS-9\nenabled=1\n",
+        "/usr/bin/sudo": program(),
         "/etc/sudoers": file(b"root ALL=(ALL) ALL\n#includedir /etc/sudoers.d\n", 0o440),
         "/usr/share/zoneinfo/UTC": "TZif2",
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),

@@ -95,6 +95,7 @@ def files() -> dict[str, Content]:
         ),
         "/etc/zypp/repos.d/repo-oss.repo": "[repo-oss]\nname=Main\nenabled=1\n"
         "baseurl=https://download.opensuse.org/distribution/leap/15.5/repo/oss/\n",
+        "/usr/bin/sudo": program(),
         "/etc/sudoers": file(b"root ALL=(ALL) ALL\n#includedir /etc/sudoers.d\n", 0o440),
         "/usr/share/zoneinfo/UTC": "TZif2",
         "/etc/localtime": link("../usr/share/zoneinfo/UTC"),
