@@ -35,6 +35,7 @@ GOOD = Facts(
     root_size=13 * GIB,
     route="",
     addresses="2: eth0    inet 10.0.2.15/24 brd 10.0.2.255 scope global dynamic eth0",
+    cards=["eth0"],
     failed=[],
     running="running",
     authorized_keys={"debian": [LOGIN.public_openssh], "root": [f'command="x" {LOGIN.public_openssh}']},
@@ -60,6 +61,11 @@ def test_a_good_guest_passes_all() -> None:
     assert broken(findings) == []
     assert len(findings) == len(assertions.ALL) == len({finding.rule for finding in findings})
     assert all(finding.severity == "error" and finding.evidence and finding.why for finding in findings)
+
+
+def two(name: str) -> str:
+    """An address of another network card beside the good one."""
+    return f"{GOOD.addresses}\n3: {name}    inet 172.17.0.1/16 brd 172.17.255.255 scope global {name}"
 
 
 def result(**changes: Any) -> dict[str, Any]:
@@ -89,7 +95,15 @@ def recoverable(level: str) -> dict[str, Any]:
         ({"runs": 2}, ["BOOT-USER-DATA"]),
         ({"addresses": ""}, ["BOOT-DHCP"]),
         ({"addresses": "2: eth0    inet 192.168.1.5/24 scope global eth0"}, ["BOOT-DHCP"]),
-        ({"addresses": f"{GOOD.addresses}\n3: eth1    inet 10.0.2.99/24 scope global eth1"}, ["BOOT-DHCP"]),
+        ({"addresses": two("eth1"), "cards": ["eth0", "eth1"]}, ["BOOT-DHCP"]),
+        ({"addresses": two("eth0.7"), "cards": ["eth0", "eth0.7"]}, ["BOOT-DHCP"]),
+        ({"addresses": two("docker0")}, []),
+        ({"addresses": two("wg0")}, []),
+        ({"addresses": two("br-1a2b3c4d5e6f")}, []),
+        ({"addresses": two("inner")}, []),  # a bridge with a name of its own, without a card of the machine
+        ({"addresses": two("flannel.1"), "cards": ["eth0", "flannel.1"]}, []),  # stands on eth0
+        ({"addresses": GOOD.addresses.replace("eth0", "br0"), "cards": ["eth0", "br0"]}, []),
+        ({"addresses": "3: docker0    inet 10.0.2.15/24 scope global docker0"}, ["BOOT-DHCP"]),
         ({"route": "default via 10.0.0.1 dev eth0"}, ["BOOT-DHCP"]),
         ({"hostname": "factory-0123456789"}, ["BOOT-HOSTNAME"]),
         ({"hostname": "boot-test-1.example.org"}, []),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from factory.boot_test.facts import Facts
 from factory.findings import Finding
+from factory.reading.interfaces import is_virtual
 
 if TYPE_CHECKING:
     from factory.boot_test.run import Boot
@@ -107,15 +108,20 @@ def user_data(seen: Seen) -> Finding:
 
 
 def network(seen: Seen) -> Finding:
-    """An address came by DHCP, on a NIC whose MAC and slot the image has never seen (this network offers no route)."""
-    addresses = re.findall(r"inet (\S+)", seen.facts.addresses)
+    """An address came by DHCP, on a NIC whose MAC and slot the image has never seen (this network offers no route).
+
+    A bridge of containers and a tunnel have addresses of their own, which say nothing about the NIC.
+    """
+    listed = re.findall(r"^\d+: ([^\s@]+)\S*\s+inet (\S+)", seen.facts.addresses, re.MULTILINE)
+    addresses = [address for name, address in listed if name in seen.facts.cards and not is_virtual(name)]
+    others = "".join(f"; {address} on {name}" for name, address in listed if address not in addresses)
     good = len(addresses) == 1 and addresses[0].startswith("10.0.2.") and not seen.facts.route.strip()
     route = f"; a route that DHCP did not give: {seen.facts.route.strip()}" if seen.facts.route.strip() else ""
     return finding(
         "BOOT-DHCP",
         seen.boot.name,
         good,
-        f"addresses {', '.join(addresses) or 'none'}{route}",
+        f"addresses {', '.join(addresses) or 'none'}{others}{route}",
         "Without DHCP on whatever NIC the cloud gives, the instance is unreachable for ever",
         "Remove MAC addresses, interface names and static addresses from the network configuration",
     )

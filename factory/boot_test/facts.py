@@ -31,6 +31,10 @@ def data(path):
         return json.loads(text(path) or "null")
     except ValueError:
         return None
+def is_card(name):
+    at = "/sys/class/net/" + name
+    below = [path.split("/lower_")[-1] for path in glob.glob(at + "/lower_*")]
+    return os.path.exists(at + "/device") or any(map(is_card, below))
 root = os.statvfs("/")
 keys = {}
 for user in pwd.getpwall():
@@ -48,6 +52,7 @@ answer = {
     "root_size": root.f_frsize * root.f_blocks,
     "route": out("ip", "-4", "route", "show", "default"),
     "addresses": out("ip", "-4", "-o", "addr", "show", "scope", "global"),
+    "cards": [name for name in os.listdir("/sys/class/net") if is_card(name)],
     "failed": [line.split()[0] for line in out("systemctl", "--failed", "--plain", "--no-legend").splitlines() if line],
     "running": out("systemctl", "is-system-running").strip(),
     "authorized_keys": keys,
@@ -76,6 +81,7 @@ class Facts:
     root_size: int  # bytes of the root file system
     route: str
     addresses: str
+    cards: list[str]  # names of the machine's cards, and of bridges and the like that stand on one
     failed: list[str]
     running: str
     authorized_keys: dict[str, list[str]]
