@@ -40,7 +40,7 @@ def wait(guest: Guest, *, timeout: float, alive: Callable[[], bool]) -> None:
 
 def ended(guest: Guest) -> Ended:
     """What cloud-init, which has ended, left in *guest* as its result. Raises MachineError."""
-    text = guest.run("cat /run/cloud-init/result.json", check=False).stdout
+    text = guest.read("cat /run/cloud-init/result.json")
     try:
         document: Any = json.loads(text)
         return Ended(True, tuple(str(error) for error in document["v1"]["errors"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from factory.console import Console
     from factory.recipe import Recipe
     from factory.site import Site
+
+MACHINE_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,12 @@ def customise(site: Site, policy: Policy | None = None) -> Customised:
             session = Session(guest, recipe, console, site.base.kind, machine.require_alive, scale)
             session.answers = machine.answers
             guest.run(f"install -d -m 0700 {FOLDER}")
+            machine_ids = _machine_ids(guest)  # before the steps: one may have it made anew at the first boot
             with console.stage("customise"):
                 _customise(session, start, layering, console)
             packages = _installed(session, site.base)
-            machine_id = guest.run("cat /etc/machine-id").stdout.strip()
-            host_keys = guest.run("cat /etc/ssh/ssh_host_*_key.pub", check=False).stdout
+            machine_ids |= _machine_ids(guest)
+            host_keys = guest.read("cat /etc/ssh/ssh_host_*_key.pub")
             facts = scrub.Facts(hostname=identity.hostname, allow_users=tuple(recipe.checks.allow_users))
             with console.stage("scrub"):
                 _start_scrub(guest, facts, scale)
@@ -58,9 +63,9 @@ def customise(site: Site, policy: Policy | None = None) -> Customised:
                 _wait_for_scrub(machine)
         earlier = [pair.public_openssh for pair in identity.pairs]
         known = {line.split()[1] for line in [*host_keys.splitlines(), *earlier] if len(line.split()) > 1}
-        looked_for = _canaries(identity, machine_id, recipe)
+        looked_for = _canaries(identity, machine_ids, recipe)
         disk = machine.spec.disks[0].path
-    return Customised(disk, packages, looked_for, frozenset({machine_id, *known}), facts, tuple(layering.uses))
+    return Customised(disk, packages, looked_for, machine_ids | known, facts, tuple(layering.uses))
 
 
 def _customise(session: Session, start: Begun, layering: Layering, console: Console) -> None:
@@ -131,7 +136,13 @@ def _wait_for_scrub(machine: Machine) -> None:
         )
 
 
-def _canaries(identity: Identity, machine_id: str, recipe: Recipe) -> tuple[canaries.Canary, ...]:
+def _machine_ids(guest: Guest) -> frozenset[str]:
+    """The machine-id that the guest has now, if it has one: a recipe may have emptied or removed it."""
+    words = guest.read("cat /etc/machine-id 2>/dev/null").split()
+    return frozenset(word for word in words if MACHINE_ID.fullmatch(word))
+
+
+def _canaries(identity: Identity, machine_ids: Iterable[str], recipe: Recipe) -> tuple[canaries.Canary, ...]:
     earlier = [
         canary
         for number, pair in enumerate(identity.pairs)
@@ -141,7 +152,7 @@ def _canaries(identity: Identity, machine_id: str, recipe: Recipe) -> tuple[cana
         *canaries.for_ssh_key("login key of the build", identity.login),
         *canaries.for_ssh_key("host key of the build", identity.host_key),
         *earlier,
-        canaries.for_machine_id(machine_id, "machine-id of the build"),
+        *(canaries.for_machine_id(each, "machine-id of the build") for each in sorted(machine_ids)),
         canaries.for_mac(identity.mac, "MAC address of the build"),
         canaries.for_uuid("instance-id of the build", identity.instance_id),
         canaries.for_uuid("SMBIOS UUID of the build", identity.uuid),

@@ -382,6 +382,6 @@ def test_a_login_of_a_proxy_that_is_left_in_the_image_is_found(host: Host, monke
     pair = new_keypair("build")
     identity = Identity("0" * 32, "52:54:00:ab:cd:ef", "factory-0123456789", "0" * 32, pair, pair)
     recipe = SimpleNamespace(values={}, secret_names=frozenset())
-    searched = _canaries(identity, "0" * 32, cast(Any, recipe))
+    searched = _canaries(identity, ["0" * 32], cast(Any, recipe))
     left = b'Acquire::http::Proxy "http://me:hunter2@10.0.2.2";'
     assert [hit.canary.kind for hit in search_stream(searched, [left], "/etc/apt/apt.conf")] == ["secret"]

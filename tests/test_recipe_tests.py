@@ -149,8 +149,13 @@ def test_a_slow_guest_has_longer_as_long_as_it_is_busy(
 
 
 def test_a_guest_is_idle_when_nothing_waits_for_its_processors() -> None:
-    for text, idle in (("0.31 0.52 0.48 1/90 512\n", True), ("0.90 0.1 0.1 2/90 512\n", False), ("", False)):
-        guest: Any = SimpleNamespace(run=lambda *_, text=text, **__: SimpleNamespace(stdout=text))
+    for text, idle in (
+        ("0.31 0.52 0.48 1/90 512\n", True),
+        ("0.90 0.1 0.1 2/90 512\n", False),
+        ("", False),
+        ("cat: /proc/loadavg: no\n", False),
+    ):
+        guest: Any = SimpleNamespace(read=lambda *_, text=text, **__: text)
         assert recipe_tests._idle(guest, cast(Any, Alive())) is idle
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import paramiko
 
 OPENING = 30.0  # seconds
+MARK = "ANSWER-FOLLOWS"
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,16 @@ class Guest:
                 code="build.guest-command",
             )
         return result
+
+    def read(
+        self, command: str, *, stdin: bytes = b"", timeout: float = 600.0, alive: Callable[[], bool] = lambda: True
+    ) -> str:
+        """What a shell *command* prints, whatever its status; not what the guest's start files print before it.
+
+        bash reads its start files for a command over SSH too. Raises MachineError as :meth:`run` does.
+        """
+        done = self.run(f"printf '%s\\n' {MARK}; {command}", stdin=stdin, check=False, timeout=timeout, alive=alive)
+        return done.stdout.partition(f"{MARK}\n")[2]
 
     def _require_whole(self, channel: paramiko.Channel, status: int) -> None:
         """Without a status, tell a command that a signal killed from one whose end was never heard. Raises OSError."""

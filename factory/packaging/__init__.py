@@ -42,7 +42,7 @@ class PackageSystem(Protocol):
 
 def of_guest(session: Session) -> PackageSystem:
     """The package system of the guest. Raises StepFailed for a distribution that no member serves."""
-    release = os_release(session.guest.run("cat /etc/os-release /usr/lib/os-release 2>/dev/null", check=False).stdout)
+    release = os_release(session.guest.read("cat /etc/os-release /usr/lib/os-release 2>/dev/null"))
     ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     known: list[str] = []
     for info in pkgutil.iter_modules(__path__):

@@ -173,7 +173,7 @@ class System:
             return False
         self._passed_over |= lacking
         guest = self._session.guest
-        own = guest.run("cat /etc/apt/preferences 2>/dev/null", check=False).stdout.strip()
+        own = guest.read("cat /etc/apt/preferences 2>/dev/null").strip()
         guest.put_bytes(f"{own}\n\n{apt_pins.preferences(self._passed_over)}".encode(), PINS, 0o644)
         guest.run(f"echo 'Dir::Etc::Preferences \"{PINS}\";' >>{CONFIG}")
         named = ", ".join(f"{name} {version}" for name, version in lacking.items())

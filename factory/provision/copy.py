@@ -77,8 +77,8 @@ def apply(step: CopyStep, session: Session, where: str) -> None:
 def _require_room(step: CopyStep, entries: list[Copied], session: Session, where: str) -> None:
     """Refuse a file where the guest has a folder, and a folder where it has none: tar would remove what is there."""
     listed = "".join(f"{'d' if entry.folder else 'f'}{entry.destination}\n" for entry in entries)
-    found = session.guest.run(IN_THE_WAY, stdin=listed.encode(), timeout=600 * session.scale, alive=session.alive)
-    for line in found.stdout.splitlines():
+    found = session.guest.read(IN_THE_WAY, stdin=listed.encode(), timeout=600 * session.scale, alive=session.alive)
+    for line in found.splitlines():
         path = line[1:]
         folder = line.startswith("d")
         raise StepFailed(
