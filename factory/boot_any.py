@@ -55,13 +55,16 @@ def test_image(
             uefi="uefi" in ways.firmware,
             bios="bios" in ways.firmware,
             recipe=recipe,
+            memory=boot_test.memory_for(recipe),
         )
         with Hypervisor(workspace.work, chosen, connect) as hypervisor:
-            outcome = boot_test.run(tested, hypervisor, workspace.work, workspace.partial, console)
-        if logs:
-            with touching(logs, "Copying the logs"):
-                for log in workspace.partial.glob("console-*.log"):
-                    shutil.copy(log, logs)
+            try:
+                outcome = boot_test.run(tested, hypervisor, workspace.work, workspace.partial, console)
+            finally:  # they are most wanted when it broke off
+                if logs:
+                    with touching(logs, "Copying the logs"):
+                        for log in workspace.partial.glob("console-*.log"):
+                            shutil.copy(log, logs)
     finally:
         workspace.discard()
     document = Findings.model_validate(

@@ -83,6 +83,7 @@ class Built:
 def build(plan: Plan, options: Options, console: Console) -> Built:
     """Build *plan*. What fails raises a FactoryError, leaves ``<build id>.failed`` and never touches ``latest``."""
     policy(plan, options)  # a step that is not there is told before any work
+    cache.size_limit()  # and a setting that is none
     with disk_of(f"Building {plan.recipe.name}"), _publication(plan, options, console) as publication:
         built = None if options.always else _nothing_to_do(plan, options, console)
         built = built or _build(plan, options, publication, console)
@@ -277,7 +278,7 @@ def _boot_test(site: Site, customised: Customised, image: Path, options: Options
         uefi="uefi" in boot,
         bios="bios" in boot,
         recipe=recipe,
-        memory=max(recipe.requirements.memory, 512 * 1024**2),
+        memory=boot_test.memory_for(recipe),
         known_identity=customised.identity,
     )
 

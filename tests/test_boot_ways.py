@@ -11,6 +11,7 @@ import pytest
 
 from factory import bases, boot_any, boot_test, boot_ways, build, inspection
 from factory.console import Console
+from factory.errors import MachineError
 from factory.hypervisor import accelerator
 from factory.recipe import load_recipe
 from tests import rule_images
@@ -77,13 +78,36 @@ def test_any_image_is_booted_as_it_can_be(described: Any, tmp_path: Path, monkey
     monkeypatch.setattr(boot_test, "run", run)
     monkeypatch.setattr(boot_any, "Hypervisor", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(accelerator, "choose", lambda _: chosen)
-    for asked in ("", "admin"):
+    large = load_recipe(str(write_recipe(tmp_path, HEAD + "requirements: {memory: 3GiB}\n")))
+    for asked, recipe in (("", None), ("admin", large)):
         boot_any.test_image(
-            image, recipe=None, user=asked, mode="full", accelerator="tcg", connect="", logs=None,
+            image, recipe=recipe, user=asked, mode="full", accelerator="tcg", connect="", logs=None,
             console=Console.quiet(),
         )  # fmt: skip
     assert [ways_of(test) for test in seen] == [firmware] * 2
     assert [test.default_user for test in seen] == [user or "cloud-user", "admin"]
+    assert [test.memory for test in seen] == [1 << 30, 3 << 30], "what the recipe asks for, as in its build"
+
+
+def test_the_logs_of_a_test_that_broke_off_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(510) + b"\x55\xaa" + bytes(1 << 20))
+    monkeypatch.setenv("FACTORY_STATE", str(tmp_path / "state"))
+
+    def run(test: object, hypervisor: object, work: object, partial: Path, console: object) -> boot_test.Outcome:
+        (partial / "console-bios.log").write_text("panic")
+        raise MachineError("it broke off")
+
+    monkeypatch.setattr(boot_any, "reap", lambda _: [])
+    monkeypatch.setattr(boot_test, "run", run)
+    monkeypatch.setattr(boot_any, "Hypervisor", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(accelerator, "choose", lambda _: accelerator.Accelerator("tcg", "a test"))
+    with pytest.raises(MachineError):
+        boot_any.test_image(
+            disk, recipe=None, user="", mode="full", accelerator="tcg", connect="", logs=tmp_path / "logs",
+            console=Console.quiet(),
+        )  # fmt: skip
+    assert (tmp_path / "logs" / "console-bios.log").read_text() == "panic"
 
 
 def test_a_disk_that_cannot_be_read_has_to_be_tried(tmp_path: Path) -> None:

@@ -95,6 +95,35 @@ def test_closed_descriptors(closed: str, words: str, status: int) -> None:
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+def test_a_limit_of_the_cache_that_is_none_is_told_before_any_work(tmp_path: Path) -> None:
+    done = run("build", write(tmp_path, HEAD), "--output", tmp_path / "out", FACTORY_CACHE_LIMIT="40 apples")
+    assert done.returncode == 2 and "FACTORY_CACHE_LIMIT" in done.stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "state").exists()
+
+
+def test_a_verdict_is_the_status_though_nobody_reads_the_answer(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.img"
+    junk.write_bytes(b"x" * 4096)
+    recipe = write(tmp_path, HEAD)
+    failing = (
+        "from factory import build\nfrom factory.errors import StepFailed\n"
+        "def fail(*_): raise StepFailed('step 1 failed')\nbuild.build = fail"
+    )
+    for status, words, before in (
+        (5, ("check", junk, "--format", "json"), ""),
+        (4, ("build", recipe, "--json", "--jobs", "1", "--junit", tmp_path / "a.xml"), failing),
+    ):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            program(*words, before=before), stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False
+        )
+        os.close(writer)
+        assert done.returncode == status
+        assert "error" in done.stderr and "Traceback" not in done.stderr
+    assert (tmp_path / "a.xml").exists()
+
+
 def test_a_full_disk_under_standard_output_is_no_success() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

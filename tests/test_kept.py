@@ -222,6 +222,9 @@ def test_retry_calls_the_build_as_it_was_called_and_writes_no_secret_down(
     assert run("retry", third.build_id, before=before).stdout == again.stdout, (
         "what is in a file need not be given again"
     )
+    assert run("build", recipe, "--keep", "on-failure", "--set", "token=s3cret", before=before).returncode == 4
+    usual = ledger.entries(tmp_path / "state")[-1].again
+    assert usual[usual.index("--output") + 1] == str(command_line.TOP / "out"), "also when it is continued elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,6 @@ NIC,
 datasource), and a reboot of the first; the quick one is the first boot alone. What does not hold becomes a finding.
 """
 
-from factory.boot_test.run import BootTest, Outcome, run
+from factory.boot_test.run import BootTest, Outcome, memory_for, run
 
-__all__ = ["BootTest", "Outcome", "run"]
+__all__ = ["BootTest", "Outcome", "memory_for", "run"]

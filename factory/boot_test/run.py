@@ -33,7 +33,13 @@ if TYPE_CHECKING:
     from factory.recipe import Recipe
 
 GIB = 1024**3
+LEAST_MEMORY = GIB // 2
 LOGIN_TRIES = 4  # to a guest that runs already
+
+
+def memory_for(recipe: Recipe | None) -> int:
+    """Bytes of memory for the guests of the boots of an image of *recipe*, or of one that nobody knows."""
+    return max(recipe.requirements.memory, LEAST_MEMORY) if recipe else GIB
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import select
 import sys
 
 from factory import interrupts, libraries
@@ -34,6 +33,7 @@ try:
         recipes,  # noqa: F401
         test,  # noqa: F401
     )
+    from factory.cli.answers import drop, unread
     from factory.cli.root import call, close_console, last_console
 
     # isort: on
@@ -62,7 +62,7 @@ def main() -> None:
         _interrupted("interrupted; everything is cleaned up")
         status = interrupts.STATUS
     except BrokenPipeError:
-        if not _unread():
+        if not unread():
             close_console()
             raise
     except Exception as error:  # noqa: BLE001 - raised again unless it is the command line's own
@@ -80,21 +80,6 @@ def _open_what_is_closed() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-
-
-def _unread() -> bool:
-    """Whether it is our standard output that nobody reads any more; then nothing more is written to it."""
-    poll = select.poll()
-    poll.register(1, 0)
-    if not poll.poll(0):
-        return False
-    _drop_output()
-    return True
-
-
-def _drop_output() -> None:
-    """What standard output still holds must not fail again at the end of the process."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _show(error: FactoryError) -> int:
@@ -118,7 +103,7 @@ def _usage(error: Exception) -> int:
         try:
             sys.stdout.flush()
         except OSError:
-            _drop_output()
+            drop()
         try:
             with disk_of("Writing"):
                 raise error

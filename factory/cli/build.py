@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from factory.cli.answers import answer
 from factory.cli.options import (
     Accel,
     AcceptStale,
@@ -148,11 +149,11 @@ def build(
         console.summary([["recipe", "result"], *([each["recipe"], _outcome(each)] for each in built)])
     console.close()
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "builds": built}, indent=2))
+        answer(json.dumps({"schema": 1, "builds": built}, indent=2))
     else:
         for each in built:
             if "directory" in each:
-                typer.echo(_shown(Path(each["directory"]), output))
+                answer(_shown(Path(each["directory"]), output))
     if junit is not None:
         try:
             build_report.write(junit, ends, lambda error: _safe(error, console))
@@ -176,10 +177,12 @@ def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, 
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         option = next(iter(getattr(parameter, "opts", ())), "")
-        if not option.startswith("--") or value == parameter.get_default(context) or option in AFRESH:
+        if not option.startswith("--") or option in AFRESH:
             continue
-        if option == "--output":
+        if option == "--output":  # also the default one: it is meant of the folder of this call
             value = Path(str(value)).absolute()
+        elif value == parameter.get_default(context):
+            continue
         if value is True:
             words.append(option)
         elif value not in (None, False):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from factory.cli.answers import answer
 from factory.cli.root import app, table
 from factory.errors import FactoryError, HostError, ImageRefused, UsageError
 
@@ -96,7 +97,7 @@ def check(
     from factory import report as reports
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    typer.echo(reports.write(report.value, reports.Report(document, rules, colour)), nl=False)
+    answer(reports.write(report.value, reports.Report(document, rules, colour)), newline=False)
     if failure is not None:
         raise failure
     from factory.findings import failed

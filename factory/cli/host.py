@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from factory.cli.answers import answer
 from factory.cli.options import AsJson
 from factory.cli.root import app, console_for
 
@@ -19,11 +20,11 @@ def doctor(as_json: AsJson = False) -> None:
 
     checks = examination.examine()
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "checks": [vars(check) for check in checks]}, indent=2))
+        answer(json.dumps({"schema": 1, "checks": [vars(check) for check in checks]}, indent=2))
     else:
         from factory.doctor.page import page
 
-        typer.echo(page(checks, shutil.get_terminal_size((0, 0)).columns or None))
+        answer(page(checks, shutil.get_terminal_size((0, 0)).columns or None))
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(3)
 

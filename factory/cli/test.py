@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from factory.cli.answers import answer
 from factory.cli.options import Accel, AsJson, Boots, Connect, LogFormatHere, Set, libvirt, settings_of
 from factory.cli.root import app, console_for, first_line, table
 
@@ -59,10 +60,10 @@ def test(
     if as_json:
         from factory.manifest import text
 
-        typer.echo(text(document), nl=False)
+        answer(text(document), newline=False)
     else:
         rows = [[finding.status, finding.rule, finding.subject, first_line(finding)] for finding in outcome.findings]
-        typer.echo(table([["", "rule", "subject", "evidence"], *rows]))
+        answer(table([["", "rule", "subject", "evidence"], *rows]))
     if outcome.failed:
         from factory.errors import ImageRefused
 

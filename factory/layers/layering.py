@@ -133,7 +133,10 @@ class Layering:
                 self._console.say(f"No layer was kept after {name}: {error.message}.")
         layers.write_history(self._history, self.keys[: self._came_to], self._without)
         if made:
-            self.store.trim()
+            try:
+                self.store.trim()
+            except (FactoryError, OSError) as error:  # the next build's work; this one has its own end
+                self._console.say(f"The cache was not trimmed: {error}.")
 
     def give_up(self, error: Exception) -> None:
         """The layer to start from was of no use: the build starts cold, and the layer is dropped if it may be why."""
