@@ -30,8 +30,13 @@ def read(image: Image, architecture: str = "x86_64") -> BootWays:
         "uefi": _told(lambda: read_uefi(image, [architecture]), ""),
     }
     found = tuple(name for name, why in lacks.items() if not why)
+    return BootWays(found or tuple(lacks), user_of(image))
+
+
+def user_of(image: Image) -> str:
+    """Whom cloud-init lets in on *image*; empty when that cannot be told."""
     user = _told(lambda: default_user.read(image).name, "")
-    return BootWays(found or tuple(lacks), user if _USER.fullmatch(user) else "")
+    return user if _USER.fullmatch(user) else ""
 
 
 def _told(reader: Callable[[], T], otherwise: T) -> T:

@@ -15,7 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import bases, boot_test, cache, disk, layers, manifest, mirror, preflight, record, settings
+from factory import (
+    bases,
+    boot_test,
+    boot_ways,
+    cache,
+    disk,
+    inspection,
+    layers,
+    manifest,
+    mirror,
+    preflight,
+    record,
+    settings,
+)
 from factory.checking import Known, ignoring
 from factory.customise import Customised, customise
 from factory.errors import BuildError, FactoryError, HostError, ImageRefused, UsageError
@@ -271,9 +284,13 @@ def obtain_base(plan: Plan, options: Options, chosen: accelerator.Accelerator, c
 def _boot_test(site: Site, customised: Customised, image: Path, options: Options) -> boot_test.BootTest:
     base, recipe = site.base, site.plan.recipe
     boot = base.facts.get("boot") or ["bios", "uefi"]
+    user = ""
+    # The recipe may have given the image a default user of its own.
+    with contextlib.suppress(inspection.Unreadable), inspection.open_image(image, format="qcow2") as view:
+        user = boot_ways.user_of(view)
     return boot_test.BootTest(
         image=image,
-        default_user=str(base.facts.get("default_user") or "debian"),
+        default_user=user or str(base.facts.get("default_user") or "debian"),
         mode="quick" if options.boot_test == "quick" else "full",
         uefi="uefi" in boot,
         bios="bios" in boot,

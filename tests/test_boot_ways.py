@@ -65,6 +65,17 @@ def test_a_base_of_this_host_boots_as_it_can_and_logs_in_as_its_own_user(describ
     assert (ways_of(test), test.default_user) == (firmware, user or "debian")
 
 
+def test_an_image_to_which_its_recipe_gave_another_user_is_entered_as_that_one(tmp_path: Path) -> None:
+    image = rule_images.make(tmp_path / "web.qcow2", "debian", UBUNTU, LATER)
+    recipe = load_recipe(str(write_recipe(tmp_path, HEAD)))
+    base = SimpleNamespace(facts={"boot": ["bios"], "default_user": "debian"})
+    site: Any = SimpleNamespace(base=base, plan=SimpleNamespace(recipe=recipe))
+    customised: Any = SimpleNamespace(identity=frozenset())
+    assert build._boot_test(site, customised, image, build.Options()).default_user == "rocky"
+    image.write_bytes(b"")
+    assert build._boot_test(site, customised, image, build.Options()).default_user == "debian"
+
+
 def test_any_image_is_booted_as_it_can_be(described: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, firmware, user = described
     seen: list[boot_test.BootTest] = []
