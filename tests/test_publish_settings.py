@@ -108,6 +108,38 @@ def test_where_the_bucket_stands_in_the_address(monkeypatch: pytest.MonkeyPatch)
     assert opened().key(image()) == "team/images/nginx/1.0.0/abababababababab/a-b.qcow2"
 
 
+@pytest.mark.parametrize("addressing", ["", "auto", "path", "virtual"])
+@pytest.mark.parametrize(
+    ("region", "bucket", "virtual", "path"),
+    [
+        ("", "images", "images.s3.amazonaws.com", "s3.amazonaws.com/images"),
+        ("us-east-1", "images", "images.s3.amazonaws.com", "s3.amazonaws.com/images"),
+        ("eu-south-2", "images", "images.s3.eu-south-2.amazonaws.com", "s3.eu-south-2.amazonaws.com/images"),
+        ("cn-north-1", "images", "images.s3.cn-north-1.amazonaws.com.cn", "s3.cn-north-1.amazonaws.com.cn/images"),
+        ("eu-south-2", "my.images", "", "s3.eu-south-2.amazonaws.com/my.images"),
+        ("eu-south-2", "Images_1", "", "s3.eu-south-2.amazonaws.com/Images_1"),
+    ],
+)
+def test_a_url_of_amazons_store_names_the_host_of_its_region(
+    region: str, bucket: str, virtual: str, path: str, addressing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("REGION", region), ("BUCKET", bucket), ("ADDRESSING", addressing)):
+        monkeypatch.setenv(f"FACTORY_S3_{name}", value)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x-y-z-1")
+    place = virtual if virtual and addressing != "path" else path
+    url = signed(opened()).partition("?")[0]
+    assert url.startswith(f"https://{place}/nginx/")
+    assert address_of(GENERIC, image()) == url
+
+
+def test_a_store_that_only_boto3_knows_of_has_the_bucket_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x-y-z-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.example:8333")
+    assert signed(opened()).startswith("https://store.example:8333/images/nginx/")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -17,14 +17,14 @@ def address_of(transport: Transport, artefact: Artefact, *, without_bucket: str 
     Raises UsageError when a setting is missing or wrong; *without_bucket* stands for a bucket that is not named.
     """
     found = store_settings.of(transport, without_bucket=without_bucket)
-    endpoint = found.endpoint or f"https://s3.{found.region or 'us-east-1'}.amazonaws.com"
+    endpoint = found.endpoint or store_settings.amazon(found.region)
     key = folder_of(found.prefix, artefact) + plain(artefact.image.name)
     return address(endpoint, found.bucket, key, found.addressing)
 
 
 def address(endpoint: str, bucket: str, key: str, addressing: str) -> str:
     """Where *key* lies, as an address without a signature; *addressing* is virtual, path or auto."""
-    if addressing == "virtual":
+    if store_settings.addressing_at(endpoint, bucket, addressing) == "virtual":
         scheme, _, host = endpoint.partition("://")
         return f"{scheme}://{bucket}.{host}/{key}"
     return f"{endpoint}/{bucket}/{key}"

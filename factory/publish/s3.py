@@ -20,7 +20,7 @@ from factory.errors import PublishError, UsageError
 from factory.publish import Head, Pending, refusals
 from factory.publish.patience import Patience, Result
 from factory.publish.refusals import Refusal
-from factory.publish.store_settings import StoreSettings
+from factory.publish.store_settings import StoreSettings, addressing_at
 
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
 LEAST_SILENCE = 5.0  # seconds without an answer that are waited for, however small the patience
@@ -71,7 +71,6 @@ class Bucket:
             )
         config = Config(
             signature_version="s3v4",
-            s3={"addressing_style": settings.addressing},
             request_checksum_calculation=settings.checksums,
             response_checksum_validation=settings.checksums,
             retries={"mode": "standard", "total_max_attempts": 1},
@@ -80,13 +79,20 @@ class Bucket:
             max_pool_connections=WORKERS + 1,
             user_agent_extra=f"image-factory/{__version__}",
         )
-        client = session.client(
-            "s3",
-            endpoint_url=settings.endpoint or None,
-            region_name=settings.region or session.region_name or "us-east-1",
-            verify=settings.ca_bundle,
-            config=config,
-        )
+
+        def connected(addressing: str) -> Any:
+            return session.client(
+                "s3",
+                endpoint_url=settings.endpoint or None,
+                region_name=settings.region or session.region_name or "us-east-1",
+                verify=settings.ca_bundle,
+                config=config.merge(Config(s3={"addressing_style": addressing})),
+            )
+
+        client = connected(settings.addressing)  # which knows where the store is by the AWS configuration, too
+        addressing = addressing_at(client.meta.endpoint_url, settings.bucket, settings.addressing)
+        if addressing != settings.addressing:
+            client = connected(addressing)
         if urlsplit(client.meta.endpoint_url).scheme != "https":
             raise UsageError(
                 "the store's address in the AWS configuration is not https",

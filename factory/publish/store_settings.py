@@ -19,6 +19,8 @@ _BUCKET = re.compile(r"(?!\.+$)(?!(?:\d+\.){3}\d+$)[a-zA-Z0-9._-]{3,255}")
 _PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
 _REGION = re.compile(r"[a-z0-9-]+")
 _HOST = re.compile(r"(?:(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.)*(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.?")
+_AMAZON = re.compile(r"https://s3[.-](?:[a-z0-9.-]+\.)?amazonaws\.com(?:\.cn)?")
+_IN_A_HOST = re.compile(r"(?!-)[a-z0-9-]{3,63}(?<!-)")  # buckets whose name may stand in that of the host
 _FORM = (
     "It has to be https, a host and maybe a port, without a path, so that no one on the way reads or changes the image"
 )
@@ -62,6 +64,22 @@ def of(transport: Transport, *, without_bucket: str = "") -> StoreSettings:
         key_id=key_id,
         secret=secret,
     )
+
+
+def addressing_at(endpoint: str, bucket: str, asked: str) -> str:
+    """How *bucket* is addressed at *endpoint* when the settings say *asked*: path, virtual, or auto for path.
+
+    Amazon's own stores have it in the host's name: left to itself, boto3 signs for a host of another region.
+    """
+    if asked == "path" or not _IN_A_HOST.fullmatch(bucket):
+        return "path"
+    return "virtual" if _AMAZON.fullmatch(endpoint) else asked
+
+
+def amazon(region: str) -> str:
+    """The address of Amazon's own store in *region*."""
+    place = "" if region in ("", "us-east-1") else f"{region}."
+    return f"https://s3.{place}amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def supplied(transport: Transport) -> dict[str, str]:
