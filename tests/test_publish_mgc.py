@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from factory import settings
+from factory.errors import PublishError
 from factory.publish import mgc, mgc_api, mgc_images
 from factory.publish.importer import Brought, Wishes
 from tests.magalu_cloud import KEY, Fault
@@ -144,6 +146,27 @@ def test_an_image_that_vanishes_while_it_is_waited_for_ends_it(scene: Scene, mon
     threading.Timer(0.2, lambda: scene.cloud.images.clear()).start()
     error = failing(scene)
     assert error.code == "publish.api-not-found"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html><title>404 Not Found</title>openresty</html>", b'{"slug": "not_found", "message": "no image"}']
+)
+def test_one_404_does_not_end_the_wait_for_an_image_that_was_seen(scene: Scene, body: bytes) -> None:
+    scene.cloud.statuses = ["importing"] * 5
+    begun = scene.bring(replace(QUIET, wait=0))
+    path = next((settings.state_dir() / "publications").glob("*.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed": "2026-01-01T00:00:00+00:00"}))  # not new
+    seen = Fault(200, json.dumps({"id": begun.id, "status": "importing"}).encode())
+    scene.cloud.fail("GET", seen, Fault(404, body), Fault(404, body))
+    assert mgc.resume(begun.id, QUIET, scene.console).status == "active"
+
+
+def test_a_page_in_place_of_the_first_answer_is_not_waited_out(scene: Scene) -> None:
+    image = scene.cloud.add("other", "importing")
+    scene.cloud.fail("GET", Fault(404, b"<html><title>404 Not Found</title></html>"))
+    with pytest.raises(PublishError) as caught:
+        mgc.resume(image.id, QUIET, scene.console)
+    assert caught.value.code == "publish.api-not-found"
 
 
 def test_an_outage_while_waiting_is_sat_out(scene: Scene) -> None:

@@ -124,7 +124,7 @@ def test_a_name_that_is_taken_may_be_told_as_a_bad_request(scene: Scene) -> None
 def test_a_refusal_after_a_request_that_arrived_gives_nothing_up(scene: Scene) -> None:
     scene.cloud.active_only, scene.cloud.statuses = True, ["importing"] * 10_000
     scene.cloud.fail("POST", Fault(502, after=True), Fault(403, b'{"message": "quota reached"}'))
-    assert failing(scene).code == "publish.api-key"
+    assert failing(scene).code == "publish.quota"
     assert scene.record().unfinished
     for image in scene.cloud.images.values():
         image.statuses = ["active"]

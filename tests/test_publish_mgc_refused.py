@@ -173,8 +173,18 @@ def test_an_import_of_another_api_is_not_looked_for_here(scene: Scene, monkeypat
             400,
             b'{"slug": "quota", "message": "Quota exceeded", "details": {"limit": 5}}',
             "Quota exceeded [quota]; limit: 5",
-            "publish.api-invalid",
+            "publish.quota",
         ),
+        (
+            409,
+            b'{"slug": "quota_exceeded", "message": "You reached the limit of custom images"}',
+            "You reached the limit of custom images [quota_exceeded]",
+            "publish.quota",
+        ),
+        (403, b'{"message": "image limit reached"}', "image limit reached", "publish.quota"),
+        (409, b'{"message": "quota-tool already exists"}', "quota-tool already exists", "publish.name-taken"),
+        (409, b'{"message": "conflict"}', "conflict", "publish.name-taken"),
+        (422, b'{"message": "ram is above the limit"}', "ram is above the limit", "publish.api-invalid"),
         (
             422,
             b'{"detail": [{"loc": ["body", "requirements", "ram"], "msg": "value is not a valid integer", "type": "t"},'
@@ -325,3 +335,11 @@ def test_http_is_for_this_host_only(scene: Scene) -> None:
     with pytest.raises(PublishError) as caught:
         http.exchange("GET", "http://api.magalu.cloud/", headers={}, failure=PublishError)
     assert caught.value.code == "http.insecure"
+
+
+def test_a_quota_is_no_name_that_is_taken(scene: Scene) -> None:
+    scene.cloud.fail("POST", Fault(409, b'{"slug": "quota_exceeded", "message": "limit of custom images reached"}'))
+    error = failing(scene, replace(QUIET, if_exists="skip"))
+    assert (error.code, scene.cloud.count("POST")) == ("publish.quota", 1)
+    assert scene.cloud.count("LIST") == 2, "nobody looks for an image of that name"
+    assert scene.record().state == "failed"

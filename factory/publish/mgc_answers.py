@@ -16,6 +16,9 @@ from factory.http import Answer
 LONGEST = 600  # characters of a service's words
 # The query of a URL, also one that is quoted itself, and parts of it that stand alone.
 _SIGNED = re.compile(r"(\?|%3F)[^\s\"'<>]+|(X-Amz-[a-z]+(?:-[a-z]+)?(?:=|%3D))[^\s\"'<>]+", re.IGNORECASE)
+_TAKEN = re.compile(r"\b(already (exists|in use|taken|used)|not unique|duplicate)", re.IGNORECASE)
+_QUOTA_ALONE = re.compile(r"(?<![a-z])quotas?(?![a-z])", re.IGNORECASE)
+_QUOTA = re.compile(r"(?<![a-z])(quota|limit)s?(?![a-z])", re.IGNORECASE)
 _WORDS = ("message", "detail", "error", "errors", "error_description", "title", "reason", "msg")
 
 
@@ -29,18 +32,35 @@ class Refused(PublishError):
         told = words(answer) or "without a word"
         if answer.status in (400, 422) and re.search(r"\balready exists\b", told, re.IGNORECASE):
             code, hint = _advice(409)  # a name that is taken; the documents do not say by which status
+        elif _is_quota(answer.status, told):
+            code, hint = "publish.quota", "Delete images that nobody needs, or ask the cloud for a higher quota"
         super().__init__(
             f"{doing} failed: Magalu Cloud answered {answer.status}, {told}{trace(answer)}",
             hint=hint,
             code=code,
         )
         self.http_status = answer.status
+        self.from_api = _is_json(answer)  # else a gateway on the way may have answered
         self.retry_after = retry_after(answer)
 
     @property
     def passing(self) -> bool:
         """Whether the same request may succeed later."""
         return self.http_status in (408, 425, 429) or self.http_status >= 500
+
+
+def _is_quota(status: int, told: str) -> bool:
+    """Whether a refusal is for all that the tenant may have; a name that is taken may hold such a word, too."""
+    if status not in (400, 403, 409, 422) or _TAKEN.search(told):
+        return False
+    return (_QUOTA if status in (403, 409) else _QUOTA_ALONE).search(told) is not None
+
+
+def _is_json(answer: Answer) -> bool:
+    try:
+        return isinstance(json.loads(answer.body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def words(answer: Answer) -> str:

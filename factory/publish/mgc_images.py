@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -171,19 +172,28 @@ class Images:
         """
         began = last_answer = time.monotonic()
         pause, strange, last, answered = POLL, set[str](), "", new
+        missing = math.inf  # since when the API says that there is no such image; a part of it may be late
         while True:
             now, asked = time.monotonic(), None
             try:
                 found = self.show(image, once=max(seconds - (now - began), LEAST_LOOK))
-                answered, last_answer, last = True, now, f": its status is {found.status}{found.trace}"
+                answered, last_answer, missing, last = (
+                    True,
+                    now,
+                    math.inf,
+                    f": its status is {found.status}{found.trace}",
+                )
                 if self._settled(found, strange):
                     return found
                 stage.note(found.status)
             except PublishError as error:
-                gone = isinstance(error, Refused) and error.http_status == 404
-                if not (gone and new and now - began < SETTLING):
+                not_found = error if isinstance(error, Refused) and error.http_status == 404 else None
+                page = not_found is not None and not not_found.from_api
+                gone = not_found is not None and not page
+                missing = min(missing, now) if gone else missing
+                if not (gone and answered and now - missing < SETTLING):
                     # What answered before may for a while be a gateway that sends a page in place of an answer.
-                    passes = passing(error) or (error.code == UNREADABLE and answered)
+                    passes = passing(error) or ((page or error.code == UNREADABLE) and answered)
                     if not passes or now - last_answer > OUTAGE:
                         if error.code != "publish.import-failed":
                             error.hint = f"{error.hint.rstrip('.')}. {_resume(image)}".lstrip(". ")
