@@ -12,13 +12,14 @@ import pytest
 from factory import mirror
 from factory.console import Console
 from factory.customise import _customise
+from factory.errors import StepFailed
 from factory.layers.keys import layer_keys
 from factory.recipe import load_recipe
 from tests.apt_archive import Archive, Package, archive
 from tests.ssh_guest import SshGuest, ssh_guest
-from tests.test_packaging_in_guest import Points, guest, own, recipe_of, session_of
+from tests.test_packaging_in_guest import Points, debian, guest, own, recipe_of, session_of
 
-__all__ = ["guest", "own"]
+__all__ = ["debian", "guest", "own"]
 
 pytestmark = [
     pytest.mark.real,
@@ -85,26 +86,61 @@ def test_the_lists_are_fetched_again_when_a_step_has_changed_the_sources(
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_commands_of_a_step_have_apts_settings_without_any_packages_step(
-    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: bool
+    debian: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: bool
 ) -> None:
     """Mirror, answers and all: also when the build goes on from a layer, of another mirror even."""
     monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
     steps = ["shell: apt-get update", "shell: apt-get -y install hello; echo $DEBIAN_FRONTEND >/var/asks"]
     with archive(tmp_path / "one") as one, archive(tmp_path / "two") as two:
         for number, ours in enumerate((one, two)):
-            guest.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
+            debian.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
             ours.publish("bookworm", Package("hello", f"{number}.0"))
             for suite in ("bookworm-updates", "bookworm-security"):
                 ours.publish(suite)
         monkeypatch.setenv("FACTORY_MIRROR", f"{one.uri} {one.uri}")
         known: dict[str, Any] = {}
         if warm:
-            at, sources = customised(guest, written(tmp_path / "first", steps[0]), "scratch").lists[1]
+            at, sources = customised(debian, written(tmp_path / "first", steps[0]), "scratch").lists[1]
             known = {"done": 1, "lists_at": at, "sources": sources}
             monkeypatch.setenv("FACTORY_MIRROR", f"{two.uri} {two.uri}")
-        customised(guest, written(tmp_path / "all", *steps), "scratch", **known)
-    assert guest.path("/opt/hello/version").read_text() == ("1.0\n" if warm else "0.0\n")
-    assert guest.path("/var/asks").read_text() == "noninteractive\n"
+        customised(debian, written(tmp_path / "all", *steps), "scratch", **known)
+    assert debian.path("/opt/hello/version").read_text() == ("1.0\n" if warm else "0.0\n")
+    assert debian.path("/var/asks").read_text() == "noninteractive\n"
+
+
+EDITS = {
+    "suite": "echo 'deb https://deb.debian.org/debian/ bookworm-backports main' >>/etc/apt/sources.list",
+    "own": "echo 'deb $own bookworm-backports main' >/etc/apt/sources.list",
+    "gone": "rm /etc/apt/sources.list",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("last", ["packages: [more]", "shell: apt-get update && apt-get -y install more"])
+def test_the_guests_own_sources_count_as_a_step_has_changed_them(
+    debian: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: str, last: str
+) -> None:
+    """Their addresses become those of the mirror, which is in no file of the image."""
+    monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
+    with archive(tmp_path / "one") as ours:
+        debian.path("/etc/apt/trusted.gpg.d/ours.asc").write_text(ours.key)
+        ours.publish("bookworm", Package("hello", "1.0"))
+        ours.publish("bookworm-updates", *[Package("more", "0.1")] * (edit == "gone"))
+        ours.publish("bookworm-security", Package("hello", "2.0"))
+        ours.publish("bookworm-backports", Package("more", "1.0"))
+        monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
+        steps = ["packages: [hello]", f"shell: {EDITS[edit].replace('$own', ours.uri)}", last]
+        if edit in ("suite", "own"):
+            customised(debian, written(tmp_path, *steps), "scratch")
+            assert debian.path("/opt/more/version").read_text() == "1.0\n"
+        else:
+            with pytest.raises(StepFailed) as caught:
+                customised(debian, written(tmp_path, *steps), "scratch")
+            assert "Unable to locate package more" in caught.value.output
+    assert debian.path("/opt/hello/version").read_text() == "2.0\n"
+    if edit != "own":
+        files = [path for path in debian.path("/etc").rglob("*") if path.is_file()]
+        assert not [path for path in files if ours.uri.encode() in path.read_bytes()]
 
 
 def test_commands_run_where_the_package_system_is_not_known(tmp_path: Path) -> None:

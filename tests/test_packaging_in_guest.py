@@ -47,6 +47,14 @@ def guest(tmp_path: Path) -> Iterator[SshGuest]:
         yield running
 
 
+@pytest.fixture
+def debian(guest: SshGuest) -> SshGuest:
+    """A guest with the sources of a base that is built here."""
+    lines = mirror.source_lines("bookworm", mirror.ARCHIVE, mirror.SECURITY)
+    guest.path("/etc/apt/sources.list").write_text("\n".join(lines) + "\n")
+    return guest
+
+
 def recipe_of(
     folder: Path, own: Archive, packages: str, *, uri: str = "", key: str = "", suite: str = "stable"
 ) -> Recipe:
@@ -195,12 +203,12 @@ def test_upgrades(guest: SshGuest, tmp_path: Path, which: str, versions: list[st
 
 
 def test_a_version_that_the_mirror_lacks_is_passed_over(
-    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    debian: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with archive(tmp_path / "archive") as ours:
         monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
         monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
-        guest.path("/etc/apt/trusted.gpg.d/ours.asc").write_text(ours.key)
+        debian.path("/etc/apt/trusted.gpg.d/ours.asc").write_text(ours.key)
         ours.publish("bookworm", Package("hello", "1.0"), Package("other", "1.0"))
         ours.publish("bookworm-updates")
         ours.publish("bookworm-security", Package("hello", "2.0~rc1"), origin="Debian-Security")
@@ -208,12 +216,12 @@ def test_a_version_that_the_mirror_lacks_is_passed_over(
         (tmp_path / "case.yaml").write_text(
             "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nprovision:\n  - packages: [hello, other]\n"
         )
-        with session_of(guest, load_recipe(str(tmp_path / "case.yaml")), "scratch") as session:
+        with session_of(debian, load_recipe(str(tmp_path / "case.yaml")), "scratch") as session:
             run_steps(session, Console.quiet())
             pins = session.guest.run(f"cat {apt.PINS}").stdout
-    assert guest.path("/opt/hello/version").read_text() == "1.0\n"
+    assert debian.path("/opt/hello/version").read_text() == "1.0\n"
     assert "Pin: version *2.0~rc1\n" in pins
-    assert not [path for path in guest.path("/etc/apt").rglob("*") if path.is_file() and b"2.0" in path.read_bytes()]
+    assert not [path for path in debian.path("/etc/apt").rglob("*") if path.is_file() and b"2.0" in path.read_bytes()]
 
 
 class Points:
@@ -234,7 +242,7 @@ class Points:
     [(True, "packages: [other]"), (True, "shell: apt-get -y install other"), (False, "packages: [other]")],
 )
 def test_a_mirror_that_was_changed_since_the_layer_is_asked_for_its_lists(
-    guest: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, step: str
+    debian: SshGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, step: str
 ) -> None:
     monkeypatch.setattr(mirror, "guest_uri", str)  # this guest has the loopback address of the host
     text = "schema: 1\nname: case\nversion: 1.0.0\nbase: debian-12\nupgrade: none\nprovision:\n  - packages: [hello]\n"
@@ -246,28 +254,28 @@ def test_a_mirror_that_was_changed_since_the_layer_is_asked_for_its_lists(
         monkeypatch.setenv("FACTORY_MIRROR", f"{ours.uri} {ours.uri}")
         points = Points(1 if known else -1)
         begun = SimpleNamespace(machine=None, identity=None, seed_size=1, **known)
-        with session_of(guest, recipe, "scratch") as session:
+        with session_of(debian, recipe, "scratch") as session:
             _customise(session, cast(Any, begun), cast(Any, points), Console.quiet())
         return points
 
     with archive(tmp_path / "one") as one, archive(tmp_path / "two") as two:
         for number, ours in enumerate((one, two)):
-            guest.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
+            debian.path(f"/etc/apt/trusted.gpg.d/{number}.asc").write_text(ours.key)
             ours.publish("bookworm", Package("hello", "1.0"), Package("other", "1.0"))
             for suite in ("bookworm-updates", "bookworm-security"):
                 ours.publish(suite)
         at, sources = goes_on(one).lists[1]
         again = goes_on(two if moved else one, lists_at=at, sources=sources)
-    assert guest.path("/opt/other/version").read_text() == "1.0\n"
+    assert debian.path("/opt/other/version").read_text() == "1.0\n"
     assert (again.lists[2] != (at, sources)) == moved, "lists that are young and of this mirror are not fetched again"
 
 
 def test_what_only_the_build_needs(
-    guest: SshGuest, own: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    debian: SshGuest, own: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACTORY_MIRROR", "http://localhost:3142/debian http://mirror.example/debian-security")
     monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:3128")
-    with session_of(guest, recipe_of(tmp_path, own, "hello"), "scratch") as session:
+    with session_of(debian, recipe_of(tmp_path, own, "hello"), "scratch") as session:
         system_of(session)
         config = session.guest.run(f"cat {apt.CONFIG}").stdout
         assert 'Acquire::http::Proxy "http://user:secret@10.0.2.2:3128";' in config
@@ -279,5 +287,5 @@ def test_what_only_the_build_needs(
         ]
         assert session.guest.run(f"stat -c %a {FOLDER}").stdout == "700\n"  # the proxy's password is below it
         assert session.environment["APT_CONFIG"] == apt.CONFIG
-    everything = [path for path in guest.path("/etc").rglob("*") if path.is_file()]
+    everything = [path for path in debian.path("/etc").rglob("*") if path.is_file()]
     assert not [path for path in everything if "10.0.2.2" in path.read_text(errors="replace")]

@@ -21,6 +21,9 @@ class PackageSystem(Protocol):
     def prepare(self) -> None:
         """Set up what only the build needs (mirror, proxy), where it cannot reach the image."""
 
+    def follow_sources(self) -> None:
+        """Take over what a step has changed in the guest's own sources, as far as the build has a copy of them."""
+
     def add_repositories(self) -> None:
         """Write the recipe's repositories and their keys; they stay in the image."""
 

@@ -19,6 +19,7 @@ from factory.provision.session import FOLDER, Session
 FAMILIES = ["debian", "ubuntu"]
 CONFIG = f"{FOLDER}/apt.conf"
 SOURCES = f"{FOLDER}/sources.list"
+OWN_SOURCES = "/etc/apt/sources.list"
 PINS = f"{FOLDER}/preferences"
 HOSTS_AUTHORITIES = f"{FOLDER}/authorities.pem"
 AUTHORITIES = "/run/factory-authorities.pem"  # not in FOLDER, which the account that apt fetches with may not enter
@@ -45,6 +46,7 @@ class System:
         self._session = session
         self._release = release
         self._passed_over: dict[str, str] = {}
+        self._addresses: list[tuple[str, str]] = []  # of the archive, and of the mirror that stands in for it
 
     def prepare(self) -> None:
         """Write the configuration of this build below /run."""
@@ -70,16 +72,23 @@ class System:
             suite = self._release.get("VERSION_CODENAME", "")
             found = mirror.debian_mirror(suite)
             sources += [found.uri, found.security_uri]
-            text = "\n".join(
-                mirror.source_lines(suite, mirror.guest_uri(found.uri), mirror.guest_uri(found.security_uri))
-            )
-            self._session.guest.put_bytes(f"{text}\n".encode(), SOURCES, 0o644)
-            self._session.sources = hashlib.sha256(text.encode()).hexdigest()
+            self._addresses = [
+                (mirror.SECURITY, mirror.guest_uri(found.security_uri)),  # first: it begins as the other does
+                (mirror.ARCHIVE, mirror.guest_uri(found.uri)),
+            ]
+            self._session.sources = hashlib.sha256(repr([suite, self._addresses]).encode()).hexdigest()
             lines.append(f'Dir::Etc::SourceList "{SOURCES}";')
         if self._session.base_kind != "scratch" or any(uri.startswith("https:") for uri in sources):
             lines += self._authorities()
         self._session.guest.put_bytes(("\n".join(lines) + "\n").encode(), CONFIG, 0o644)
         self._session.environment |= self.environment
+        self.follow_sources()
+
+    def follow_sources(self) -> None:
+        """Make the build's list of sources anew: the guest's own, as a step may have left it, with our mirror in it."""
+        if self._addresses:
+            words = " ".join(f"-e {shlex.quote(_replacing(*pair))}" for pair in self._addresses)
+            self._session.guest.run(f"sed -E {words} {OWN_SOURCES} 2>/dev/null >{SOURCES}", check=False)
 
     def _authorities(self) -> list[str]:
         """Have apt trust, beside what the guest trusts, the certificates that this host trusts."""
@@ -117,6 +126,7 @@ class System:
 
     def update(self) -> None:
         """Fetch the lists of packages, unless those that the guest has are young, and of the sources that it has."""
+        self.follow_sources()
         guest = self._session.guest
         young = time.time() - self._session.lists_at <= LISTS_KEEP
         if young and guest.run(f"{STATE_OF_LISTS} | cmp -s - {FETCHED_FROM}", check=False).status == 0:
@@ -179,6 +189,13 @@ class System:
         named = ", ".join(f"{name} {version}" for name, version in lacking.items())
         self._session.console.warn(f"The mirror lacks {named}, which its index names: going on without that version")
         return True
+
+
+def _replacing(address: str, mirror_uri: str) -> str:
+    """A command of ``sed -E``: *address*, as http or https and of either name of the archive, becomes *mirror_uri*."""
+    folder = re.escape(address.rpartition("/")[2])
+    safe = re.sub(r"([\\&#])", r"\\\1", mirror_uri)
+    return rf"s#https?://(deb|security)\.debian\.org/{folder}/?([[:space:]])#{safe}\2#"
 
 
 def security_upgrades(simulated: str) -> list[str]:

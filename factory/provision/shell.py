@@ -16,7 +16,8 @@ def apply(step: ShellStep, session: Session, where: str) -> None:
 
     Values travel in a file that only root reads, not on a command line, which every process of the guest could see.
     """
-    prepared(session)  # its commands may call apt-get
+    if system := prepared(session):  # its commands may call apt-get
+        system.follow_sources()
     values = session.environment | session.recipe.values | dict(step.environment)
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
     guest = session.guest
