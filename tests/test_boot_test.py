@@ -43,6 +43,8 @@ GOOD = Facts(
     marker=GIVEN.marker,
     runs=1,
     locked={"root": True, "debian": True},
+    no_password=[],
+    uids={"root": 0, "debian": 1000, "app": 1500},
     boot_id="b1",
     methods=["publickey"],
 )
@@ -131,6 +133,29 @@ def test_each_defect_breaks_its_own_rule(changes: dict[str, Any], rules: list[st
     for finding in findings:
         if finding.status == "fail":
             assert finding.fix and finding.evidence and finding.subject == "boot bios"
+
+
+@pytest.mark.parametrize(
+    ("account", "allowed", "changes", "good"),
+    [
+        ("app", ("app",), {}, True),
+        ("app", ("1500",), {}, True),
+        ("app", (), {}, False),
+        ("app", ("debian", "150"), {}, False),
+        ("root", ("root", "0"), {}, False),
+        ("app", ("app",), {"uids": {"app": 0}}, False),
+        ("app", ("app",), {"uids": {}}, False),
+        ("app", ("app",), {"no_password": ["app"]}, False),
+        ("app", ("app",), {"methods": ["publickey", "password"]}, False),
+    ],
+)
+def test_an_account_that_the_recipe_lists_may_have_a_password(
+    account: str, allowed: tuple[str, ...], changes: dict[str, Any], good: bool
+) -> None:
+    facts = replace(GOOD, locked=GOOD.locked | {account: False}, **changes)
+    findings = check(Seen(BOOT, GIVEN, "debian", facts, allowed))
+    assert broken(findings) == ([] if good else ["BOOT-PASSWORDS"])
+    assert [account in finding.evidence for finding in findings if finding.rule == "BOOT-PASSWORDS"] == [True]
 
 
 def test_evidence_holds_no_key_and_no_password() -> None:

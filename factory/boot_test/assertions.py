@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """One booted guest: the boot, the seed it was given, its default user, and what it says of itself."""
+    """One booted guest: the boot, the seed it was given, its default user, and what it says of itself.
+
+    *allow_users* are the accounts (names or numbers) that its recipe lets have a password.
+    """
 
     boot: Boot
     given: Seed
     user: str
     facts: Facts
+    allow_users: tuple[str, ...] = ()
+
+    def allows(self, name: str) -> bool:
+        """Whether the account *name* may have a password; root, and an account that needs none, never."""
+        uid = self.facts.uids.get(name, 0)
+        return uid != 0 and name not in self.facts.no_password and not {name, str(uid)}.isdisjoint(self.allow_users)
 
 
 Assertion = Callable[[Seen], Finding]
@@ -197,11 +206,11 @@ def units(seen: Seen) -> Finding:
 
 
 def passwords(seen: Seen) -> Finding:
-    """Nobody can log in by password: SSH offers keys only, and no account has a password."""
+    """Nobody can log in by password: SSH offers keys only, and no account that the recipe does not list has one."""
     offered = [method for method in seen.facts.methods if method != "publickey"]
     open_accounts = [name for name, locked in seen.facts.locked.items() if not locked]
-    good = not offered and not open_accounts
-    listed = ", ".join(open_accounts) or "none"
+    good = not offered and all(map(seen.allows, open_accounts))
+    listed = ", ".join(f"{name}{' (allowed)' * seen.allows(name)}" for name in open_accounts) or "none"
     evidence = f"SSH offers {', '.join(seen.facts.methods) or 'nothing'}; accounts with a password: {listed}"
     return finding(
         "BOOT-PASSWORDS",
@@ -209,7 +218,8 @@ def passwords(seen: Seen) -> Finding:
         good,
         evidence,
         "A password in an image is the same in every instance",
-        "Set PasswordAuthentication and KbdInteractiveAuthentication to no, and lock the accounts (usermod -p '*')",
+        "Set PasswordAuthentication and KbdInteractiveAuthentication to no, and lock the accounts (usermod -p '*'), "
+        "or list those that are meant in checks.allow_users",
     )
 
 

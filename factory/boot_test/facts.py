@@ -60,6 +60,7 @@ answer = {
     "marker": (text(sys.argv[1]) or "").strip(),
     "runs": len((text(sys.argv[2]) or "").split()),
     "shadow": [line.split(":")[:2] for line in (text("/etc/shadow") or "").splitlines()],
+    "uids": {user.pw_name: user.pw_uid for user in pwd.getpwall()},
     "os": text("/etc/os-release") or "",
     "boot_id": (text("/proc/sys/kernel/random/boot_id") or "").strip(),
 }
@@ -89,6 +90,8 @@ class Facts:
     marker: str
     runs: int
     locked: dict[str, bool]  # user -> nobody can log in with a password
+    no_password: list[str]  # users who need none
+    uids: dict[str, int]
     boot_id: str
     methods: list[str]
 
@@ -115,13 +118,12 @@ def gather(guest: Guest, machine: Machine, scale: float) -> Facts:
             code="machine.no-sudo",
         )
     answer = json.loads(line.removeprefix("FACTS "))
-    shadow = {
-        name: _locked(password) for name, password in (entry for entry in answer.pop("shadow") if len(entry) == 2)
-    }
+    shadow = dict(entry for entry in answer.pop("shadow") if len(entry) == 2)
     answer.pop("os")
     return Facts(
         **{**answer, "result": answer["result"] or {}, "status": answer["status"] or {}},
-        locked=shadow,
+        locked={name: _locked(password) for name, password in shadow.items()},
+        no_password=[name for name, password in shadow.items() if not password],
         shown_key=guest.host_key,
         methods=offered_methods(machine.spec.ssh_port, guest.user, timeout=machine.answer_time),
     )

@@ -207,7 +207,8 @@ def _boot(test: BootTest, boot: Boot, ran: Ran, hypervisor: Hypervisor, work: Pa
         ran.login = machine.uptime
         with guest, machine.told():
             ran.facts = gather(guest, machine, hypervisor.accelerator.scale)
-            ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts))
+            allowed = tuple(test.recipe.checks.allow_users) if test.recipe else ()
+            ran.findings += assertions.check(assertions.Seen(boot, given, test.default_user, ran.facts, allowed))
             if test.recipe:
                 ran.findings += run_tests(test.recipe, guest, machine, boot.name, hypervisor.accelerator.scale)
         if boot.reboot:
