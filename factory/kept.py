@@ -71,7 +71,7 @@ def ssh_words(entry: Entry, command: Sequence[str] = ()) -> list[str]:
         "LogLevel": "ERROR",
         "ConnectTimeout": "30",
     }
-    words = ["ssh", "-F", "none", "-p", str(entry.port), "-l", machine.user]
+    words = ["ssh", "-F", "none", "-p", str(machine.port or entry.port), "-l", machine.user]
     words += [word for name, value in options.items() for word in ("-o", f'{name}="{value.replace("%", "%%")}"')]
     return [*words, "127.0.0.1", "--", *command] if command else [*words, "127.0.0.1"]
 

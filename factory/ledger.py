@@ -54,6 +54,7 @@ class KeptMachine:
     known_hosts: str  # the file with the guest's host key; empty when it gave itself one
     console: str  # the file that its serial console is written to
     until: float
+    port: int = 0  # loopback port of its SSH; 0 in an entry of an earlier version, where it is the build's
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,20 @@ def _reap_unreadable(path: Path, error: Exception, *, dry_run: bool) -> list[str
 def _folders(state: Path, entry: Entry) -> tuple[Path | None, Path | None]:
     """The partial output and the working folder that *entry* names, each if it is there and in its proper place."""
     partial, work = Path(entry.partial), Path(entry.work)
-    has_partial = partial.name == f".{entry.build_id}.partial" and partial.is_dir()
+    has_partial = partial.name == f".{entry.build_id}.partial" and not _hidden(partial) and partial.is_dir()
     has_work = work.parent == state / "builds" and work.name.startswith(entry.build_id) and work.is_dir()
     return partial if has_partial else None, work if has_work else None
+
+
+def _hidden(folder: Path) -> str:
+    """Why nobody can tell whether *folder* is there (a stale NFS mount, a folder above it without rights); or empty."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _would_reap(state: Path, entry: Entry) -> list[str]:
@@ -242,6 +254,8 @@ def _reap_entry(state: Path, entry: Entry) -> list[str]:
             done += set_aside(partial)
     if working:
         done += remove(working)
+    if hidden := _hidden(partial):  # what became of it is told when somebody can look again
+        return [*done, f"{partial} cannot be looked at: {hidden}"]
     processes.remove_left(partial.parent, ".latest.*")
     # The entry goes last, so that whatever is left has one; and stays when something is.
     if not work.is_dir() and not partial.is_dir():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -168,6 +169,15 @@ def _require_writable(place: Path) -> None:
 
 def _require_links(place: Path) -> None:
     """``latest`` is a symbolic link: that none can be made must not be found at the end of a build."""
+    latest = place / "latest"
+    if os.path.lexists(latest) and not latest.is_symlink():
+        raise HostError(
+            f"{latest} is no symbolic link, and would stay as it is after the build",
+            cause="Some program that copied the folder has put what the link led to in its place (zip, rsync -L, an "
+            "artifact store)",
+            hint=f"Move it away: mv {shlex.quote(str(latest))} {shlex.quote(str(latest) + '.old')}",
+            code="host.latest-no-link",
+        )
     link = _existing(place) / f".latest.{mark()}.{secrets.token_hex(4)}"
     with touching(link, "Making a link"):
         try:

@@ -10,16 +10,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from factory import kept, ledger
 from factory.cli import options
 from factory.errors import UsageError
-from factory.hypervisor import watcher
+from factory.hypervisor import embedded, kept_machine, watcher
+from factory.hypervisor.kept_machine import Login
 from factory.ledger import started
 from factory.recipe import load_recipe
+from factory.seed import new_keypair
+from factory.workspace import Workspace
 from tests import command_line
 from tests.command_line import run
 from tests.recipe_files import HEAD, write
@@ -223,8 +227,8 @@ def test_retry_calls_the_build_as_it_was_called_and_writes_no_secret_down(
         "what is in a file need not be given again"
     )
     assert run("build", recipe, "--keep", "on-failure", "--set", "token=s3cret", before=before).returncode == 4
-    usual = ledger.entries(tmp_path / "state")[-1].again
-    assert usual[usual.index("--output") + 1] == str(command_line.TOP / "out"), "also when it is continued elsewhere"
+    folders = {entry.again[entry.again.index("--output") + 1] for entry in ledger.entries(tmp_path / "state")}
+    assert folders == {str(command_line.TOP / "aus gabe"), str(command_line.TOP / "out")}, "wherever it is continued"
 
 
 @pytest.mark.parametrize(
@@ -244,3 +248,27 @@ def test_a_time_that_is_none_is_refused() -> None:
     assert done.returncode == 2 and "--keep-for must be a duration" in done.stderr
     with pytest.raises(UsageError):
         options.seconds_of("-1", "--keep-for")
+
+
+def test_of_two_boots_the_one_that_is_kept_is_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace.create("web", "0" * 64, output=tmp_path / "out", state=tmp_path / "state")
+    key = new_keypair("boot test")
+    bios, uefi = (
+        SimpleNamespace(
+            name=name,
+            login=Login("debian", key, key),
+            spec=SimpleNamespace(uuid=name, ssh_port=port, console=workspace.partial / f"console-{name}.log"),
+        )
+        for name, port in (("bios", 40001), ("uefi", 40002))
+    )
+    monkeypatch.setattr(embedded, "process_of", lambda _: os.getpid())
+    monkeypatch.setattr(embedded, "keep", lambda *_: None)
+    for machine in (bios, uefi):
+        workspace.note_port(machine.spec.ssh_port)
+    workspace.note_child(os.getpid())
+    assert kept_machine.keep(cast(Any, bios), workspace, 60)
+    words = kept.ssh_words(kept.find("web"))
+    assert words[words.index("-p") + 1] == "40001"
+    kept_machine._left.clear()
+    workspace.forget_machine()
+    workspace.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -40,6 +41,28 @@ def test_a_dead_build_without_logs_leaves_nothing(state: Path, output: Path) -> 
     with died(state, output, "none"):
         reap(state)
         assert list((output / "nginx").iterdir()) == [] and entries(state) == []
+
+
+def test_an_output_that_cannot_be_looked_at_stops_nothing(
+    state: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with died(state, output, "logs") as (build_id, child, work):
+        partial, stat = output / "nginx" / f".{build_id}.partial", Path.stat
+
+        def stale(path: Path, **words: Any) -> os.stat_result:
+            if path == partial:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return stat(path, **words)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "stat", stale)
+            assert reap(state, dry_run=True) == [f"would end process {child}", f"would remove {work}"]
+            done = reap(state)
+        assert done[-1] == f"{partial} cannot be looked at: Stale file handle"
+        assert ended(child) and not work.exists()
+        assert len(entries(state)) == 1, "it is cleared when it can be looked at again"
+        reap(state)
+        assert (output / "nginx" / f"{build_id}.failed").is_dir() and entries(state) == []
 
 
 def test_a_kept_build_stays_until_it_is_asked_for(state: Path, output: Path) -> None:

@@ -42,6 +42,30 @@ def test_a_disk_that_is_smaller_than_the_base_at_hand(tmp_path: Path, monkeypatc
     preflight.check(make_plan(str(recipe)), tmp_path / "out", "none")
 
 
+@pytest.mark.parametrize("there", ["folder", "file", "link", "link to nothing"])
+def test_only_a_link_may_be_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str) -> None:
+    own_places(tmp_path, monkeypatch)
+    image = tmp_path / "base.qcow2"
+    disk.create(image, "qcow2", 1 << 20)
+    plan = make_plan(str(write(tmp_path, HEAD.replace("debian-12", str(image)))))
+    latest = tmp_path / "out put" / plan.recipe.name / "latest"
+    latest.parent.mkdir(parents=True)
+    if there == "folder":  # what "rsync -L" makes of it
+        latest.mkdir()
+    elif there == "file":
+        latest.write_text("")
+    else:
+        latest.symlink_to("." if there == "link" else "nowhere")
+    if there.startswith("link"):
+        preflight.check(plan, tmp_path / "out put", "none")
+        return
+    with pytest.raises(HostError) as caught:
+        preflight.check(plan, tmp_path / "out put", "none")
+    assert caught.value.code == "host.latest-no-link"
+    subprocess.run(caught.value.hint.partition(": ")[2], shell=True, check=True)
+    preflight.check(plan, tmp_path / "out put", "none")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 def test_an_output_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_places(tmp_path, monkeypatch)

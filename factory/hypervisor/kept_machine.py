@@ -50,7 +50,7 @@ def keep(machine: Machine, owner: Workspace, seconds: float) -> bool:
         owner.keep_machine(
             ledger.KeptMachine(
                 machine.name, login.user, str(owner.work / KEY), known, str(machine.spec.console),
-                ledger.since_boot() + seconds,
+                ledger.since_boot() + seconds, machine.spec.ssh_port or 0,
             )
         )  # fmt: skip
     except HostError:  # a full disk, perhaps the very reason of the failure
