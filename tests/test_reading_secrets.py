@@ -38,6 +38,21 @@ def found(tmp_path: Path, content: str | bytes, path: str = "/srv/file") -> list
         (b"\0\1" * 40000 + KEY.encode(), 0, ""),  # not at the start of a line: no PEM file
         (b"\0\1" * 40000 + b"\n" + KEY.encode(), 2, "RSA private key"),
         ("PuTTY-User-Key-File-2: ssh-rsa\n", 1, "PuTTY private key"),
+        *(
+            (bytes.fromhex(start) + bytes(range(60)), 0, "private key in DER")
+            for start in (
+                "308204bd020100300d06092a864886f70d0101010500",  # PKCS#8, RSA
+                "308187020100301306072a8648ce3d0201",  # elliptic curve
+                "302e020100300506032b657004220420",  # Ed25519
+                "3082015a0201003082013306072a8648ce380401",  # DSA
+                "3082052d305706092a864886f70d01050d",  # encrypted
+                "308204a30201000282010100cd01",  # PKCS#1
+                "3077020101042076",  # SEC 1
+            )
+        ),
+        (bytes.fromhex("30820309308201f1a003020102021409"), 0, ""),  # a certificate
+        (bytes.fromhex("30820122300d06092a864886f70d01010105000382010f00"), 0, ""),  # a public key
+        (bytes.fromhex("3082010a0282010100cd01acf0f17a"), 0, ""),
     ],
 )
 def test_private_keys_of_every_form(tmp_path: Path, content: str | bytes, line: int, kind: str) -> None:

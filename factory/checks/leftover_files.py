@@ -63,7 +63,7 @@ def _lines(image: Image, path: str, lines: dict[str, Any]) -> Iterator[Problem]:
     target = image.stat(path, follow=True)
     if target is None or target.kind != "file":
         return
-    content = image.read(path, limit=LIMIT).decode("utf-8", "replace")
+    content = image.read(path, limit=LIMIT).decode("utf-8", "replace").replace("\0", "\n")  # as databases end words
     for number, line in enumerate(content.splitlines(), 1):
         if match := wanted.search(line, 0, LINE):
             what = next((name for name, value in match.groupdict().items() if value), "setting").replace("_", " ")

@@ -35,6 +35,15 @@ _KEYS = {
     "PuTTY private key": re.compile(rb"^PuTTY-User-Key-File-\d: ", re.MULTILINE),
     "age private key": re.compile(rb"\bAGE-SECRET-KEY-1[0-9A-Z]{40,}"),
 }
+# How PKCS#8, encrypted PKCS#8, PKCS#1 and SEC 1 begin: in a certificate, or a public key, there is no number so early.
+_LONG = rb"(?:[\x05-\x7f]|\x81.|\x82..)"
+_DER = re.compile(
+    rb"\A0" + _LONG + rb"(?:\x02\x01(?:"
+    rb"[\x00\x01]0" + _LONG + rb"\x06(?:\x03\x2b\x65|\x07\x2a\x86\x48\xce|\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01)"
+    rb"|\x00\x02" + _LONG + rb"|\x01\x04[\x1c-\x42])"
+    rb"|0[\x10-\x7f]\x06[\x09\x0a]\x2a\x86\x48\x86\xf7\x0d\x01[\x05\x0c])",
+    re.DOTALL,
+)  # fmt: skip
 _HASH = "hash of a password"
 # Kind, the words without which there is none (they are found much faster), and what it looks like.
 _TOKENS: tuple[tuple[str, str, bytes], ...] = (
@@ -54,7 +63,8 @@ _TOKENS: tuple[tuple[str, str, bytes], ...] = (
      rb"(?i:secret_access_key)[\"']?\s*[=:]\s*[\"']?(?P<value>[A-Za-z0-9/+]{30,})"),
     ("Azure storage key", "AccountKey=", rb"\bAccountKey=(?P<value>[A-Za-z0-9+/]{60,}={0,2})"),
     ("JSON web token", "eyJ", rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    (_HASH, "$1$ $5$ $6$ $y$ $2a$ $2b$ $2y$", rb"\$(?:[156y]|2[aby])\$[./A-Za-z0-9$=,]{4,200}\$?[./A-Za-z0-9]{22,}"),
+    (_HASH, "$1$ $5$ $6$ $y$ $2a$ $2b$ $2y$ $apr1$",
+     rb"\$(?:[156y]|2[aby]|apr1)\$[./A-Za-z0-9$=,]{4,200}\$?[./A-Za-z0-9]{22,}"),
     ("password in a URL", "://",
      rb"://[^\s:/@\"'<>$%{}()\[\]]+:(?P<value>[^\s:/@\"'<>$%{}()\[\]]+)@[A-Za-z0-9]"),
 )  # fmt: skip
@@ -114,6 +124,8 @@ def _search(path: str, content: bytes) -> Iterator[Secret]:
     for kind, pattern in _KEYS.items():
         for match, line, _ in islice(_found(pattern, content), MOST):
             yield Secret(path, line, kind, len(match[0]), True)
+    if _DER.match(content):
+        yield Secret(path, 0, "private key in DER", len(content), True)
     if b"\0" in content:
         return  # tokens are looked for in texts only
     for kind, words, pattern in _FORMS:

@@ -178,6 +178,7 @@ BACKUPS = [
 ]
 HISTORIES = [
     defect("GEN-G32", "debian", write("/root/.bash_history", "mysql -psecret\n", 0o600)),
+    defect("GEN-G32", "debian", write("/root/.histfile", "mysql -psecret\n", 0o600)),
     defect("GEN-G32", "rhel", write("/home/x/.python_history", "import os\n", 0o600)),
     defect("GEN-G32", "suse", write("/etc/skel/.viminfo", "# x\n")),
     defect("GEN-G32", "alpine", write("/root/.ash_history", "ls\n")),

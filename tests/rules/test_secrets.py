@@ -31,6 +31,9 @@ if [ "$PASSWORD" = "hunter22" ]; then echo PASSWORD=hunter22; fi
 """
 WANTS = f"{UNITS}/multi-user.target.wants"
 
+RSA_DER = bytes.fromhex("308204bd020100300d06092a864886f70d0101010500048204a7308204a30201")
+EC_DER = bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b02")
+
 KEYS = [
     defect("GEN-G28", "debian", write("/root/.ssh/id_rsa", PEM.format("RSA "), 0o600), related=("SH04",)),
     defect("GEN-G28", "debian", write("/root/.ssh/work", PEM.format("OPENSSH "), 0o600), related=("SH04",)),
@@ -48,6 +51,16 @@ KEYS = [
     defect("GEN-G28", "debian", write("/srv/store.p12", b"0\x82\n\x0e\x02\x01")),
     defect("GEN-G28", "debian", write(SNAKEOIL, PEM.format(""), 0o640)),
     defect("GEN-G28", "suse", write("/etc/ssl/private/site.der", b"0\x82\4\xa4\2\1\0")),
+    # Keys in DER: RSA and an elliptic curve; certificates and public keys are none.
+    defect("GEN-G28", "debian", write("/etc/ssl/key.der", RSA_DER + bytes(range(1, 200)))),
+    defect("GEN-G28", "debian", write("/opt/app/signing.key", EC_DER + bytes(range(1, 100)))),
+    benign(
+        "GEN-G28",
+        "debian",
+        write("/etc/ssl/site.crt", bytes.fromhex("30820309308201f1a003020102021409")),
+        write("/etc/ssl/site.pub", bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")),
+        write("/etc/ssl/site.rsa", bytes.fromhex("3082010a0282010100cd01acf0f17a5acd7689d9ce1d02693e96d1e26187")),
+    ),
     benign("GEN-G28", "suse", write("/etc/ssl/private/dh.pem", "-----BEGIN DH PARAMETERS-----\nMIIBCA\n")),
     benign("GEN-G28", "debian", write("/etc/ssl/certs/site.pem", CERTIFICATE)),
     benign("GEN-G28", "debian", write("/usr/share/doc/openssl/key.pem", PEM.format("RSA "))),
@@ -93,7 +106,30 @@ KEYS = [
         alone=True,
     ),
 ]
+# A record of a TDB as Samba's pdbedit writes it: a header of 24 bytes that ends in a magic number, the key, the data.
+TDB = b"TDB file\n" + bytes(159) + b"\x99\x19\1&INFO/version\0\4\0\0\0BBBB"
+USER = bytes(20) + b"\x99\x19\1&USER_builder\0" + b"\x11" * 180
+SMB = "{0}:1000:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:{1}:[U          ]:LCT-5F1B0000:\n"
+SASL = "# [mail.example.org]:587 me:Zk3hW9qLm\n#\n"
+SASL_DB = b"\0a\x15\6" + bytes(5000) + b"{0}\0[mail.example.org]:587\0" + bytes(90)
 SECRETS = [
+    defect("GEN-G39", "debian", write("/etc/postfix/sasl_passwd", "[mail.example.org]:587 me@example.org:Zk3hW9qLm\n")),
+    defect("GEN-G39", "suse", write("/etc/postfix/sasl_passwd.db", SASL_DB.replace(b"{0}", b"me:Zk3hW9qLm"))),
+    defect("GEN-G39", "debian", write("/etc/nginx/.htpasswd", "admin:$apr1$abcdefgh$0123456789abcdefghijkl\n")),
+    defect("GEN-G39", "debian", write("/etc/apache2/.htpasswd", "admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")),
+    defect("GEN-G39", "debian", write("/etc/samba/smbpasswd", SMB.format("root", "0CB6948805F797BF2A82807973B89537"))),
+    defect("GEN-G39", "debian", write("/var/lib/samba/private/passdb.tdb", TDB + USER)),
+    # As SUSE's Postfix and a Samba that nobody uses yet leave them.
+    benign(
+        "GEN-G39",
+        "suse",
+        write("/etc/postfix/sasl_passwd", SASL),
+        write("/etc/postfix/sasl_passwd.db", SASL_DB.replace(b"{0}", b"")),
+        write("/etc/samba/smbpasswd", SMB.format("root", "X" * 32)),
+        write("/var/lib/samba/private/passdb.tdb", TDB),
+        write("/etc/apache2/.htpasswd.sample", "admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n"),
+        write("/etc/apache2/.htpasswd", "# admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n"),
+    ),
     defect(
         "GEN-G39", "debian", write("/root/.aws/credentials", "[x]\naws_access_key_id = a\naws_secret_access_key = b\n")
     ),
