@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from factory.leftovers import text
-from factory.reading import openrc, systemd
+from factory.reading import openrc, systemd, unit_start
 from factory.reading.once import once
 from factory.reading.unit_file import Setting
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from factory.inspection import Image
 
 PROGRAMS = ("/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd", "/usr/local/sbin/sshd")
-CONFIGS = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
+CONFIGS = (
+    "/etc/ssh/sshd_config",
+    "/usr/etc/ssh/sshd_config",  # SUSE
+    "/usr/share/defaults/ssh/sshd_config",  # distributions whose /etc may be empty
+    "/usr/share/ssh/sshd_config",
+)
 UNITS = ("ssh.service", "sshd.service")
 SOCKETS = ("ssh.socket", "sshd.socket")
 _DEPTH = 16  # of Includes in Includes, as in sshd
@@ -99,6 +104,8 @@ class Sshd:
     why_not: str
     lines: tuple[Line, ...]
     sockets: tuple[Setting, ...] = ()
+    config: str = CONFIGS[0]
+    """The file with the configuration, whether it is there or not."""
 
     def first(self, keyword: str) -> Line | None:
         """The line that counts where no Match block does."""
@@ -131,7 +138,7 @@ def read(image: Image) -> Sshd:
     starts, why_not, options = "", "", []
     sockets: tuple[Setting, ...] = ()
     if units.present:
-        starts, why_not = _started(units)
+        starts, why_not = _started(image, units)
         if not any(map(units.started, UNITS)):
             found = [units.unit(name) for name in SOCKETS if units.started(name)]
             sockets = tuple(each for unit in found if unit for each in unit.get("Socket", "ListenStream"))
@@ -147,7 +154,7 @@ def read(image: Image) -> Sshd:
         starts, why_not = "", "there is no sshd"
     given, config = _given(options)
     path = config or next((path for path in CONFIGS if image.exists(path)), CONFIGS[0])
-    return Sshd(installed, starts, why_not, (*given, *_file(image, path, None, 0)), sockets)
+    return Sshd(installed, starts, why_not, (*given, *_file(image, path, None, 0)), sockets, path)
 
 
 def listed(name: str, patterns: list[str]) -> bool:
@@ -161,14 +168,18 @@ def listed(name: str, patterns: list[str]) -> bool:
     return found
 
 
-def _started(units: systemd.Systemd) -> tuple[str, str]:
+def _started(image: Image, units: systemd.Systemd) -> tuple[str, str]:
     reasons = []
     for name in UNITS:
         if path := units.started(name):
             unit = units.unit(name)
             runs = unit.get("Service", "ExecStart") if unit else ()
             if not runs or any("sshd" in setting.value for setting in runs):
-                return path, ""
+                why_not = unit_start.why_not(image, units, unit) if unit else ""
+                if not why_not:
+                    return path, ""
+                reasons.append(why_not)
+                continue
             reasons.append(f"{name} starts something else: {runs[0].path}:{runs[0].line}: {runs[0].value}")
             continue
         reasons.append(units.why_not(name))
@@ -180,8 +191,10 @@ def _started(units: systemd.Systemd) -> tuple[str, str]:
             service = said[0] or f"{name.removesuffix('.socket')}{template}.service"
             if masked := units.masked(service):
                 reasons.append(f"{name} would start {service}, which is masked by {masked}")
-            elif units.unit(service) is None:
+            elif (found := units.unit(service)) is None:
                 reasons.append(f"{name} would start {service}, which is not there")
+            elif why_not := unit_start.why_not(image, units, found):
+                reasons.append(f"{name} would start {service}, but {why_not}")
             else:
                 return path, ""
     told = [reason for reason in reasons if not reason.startswith("there is no ")] or reasons
@@ -239,7 +252,7 @@ def _given(options: list[str]) -> tuple[list[Line], str]:
 
 
 def _file(image: Image, path: str, match: tuple[str, ...] | None, depth: int) -> Iterator[Line]:
-    for number, raw in enumerate((text(image, path) or "").splitlines(), 1):
+    for number, raw in enumerate((text(image, path) or "").split("\n"), 1):
         line = _line(raw, path, number, match)
         if line is None:
             continue
@@ -267,7 +280,7 @@ def _included(image: Image, pattern: str) -> list[str]:
 
 def _line(raw: str, path: str, number: int, match: tuple[str, ...] | None) -> Line | None:
     """A line of sshd_config: a keyword, ``=`` or blanks, words that may be quoted, perhaps a comment."""
-    found = re.match(r"\s*\"?([A-Za-z0-9]+)\"?(?:\s*=\s*|\s+)(.*)", raw)
+    found = re.match(r"\s*\"?([^\s\"=#][^\s\"=]*)\"?(?:\s*=\s*|\s+|$)(.*)", raw)
     if not found:
         return None
     words: list[str] = []

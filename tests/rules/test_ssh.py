@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.rule_images import Case, append, benign, cases, defect, edit, folder, link, prove, remove, replace, write
+from tests.rule_images import (
+    Case,
+    Change,
+    append,
+    benign,
+    cases,
+    defect,
+    edit,
+    folder,
+    link,
+    prove,
+    remove,
+    replace,
+    write,
+)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL9 build@host\n"
 MAIN = "/etc/ssh/sshd_config"
@@ -20,6 +34,11 @@ NO_HOMES = (
     *("CI04", "CI07", "DL06", "DL07", "DL11", "DL17", "GEN-G06", "GEN-G07", "GEN-G27", "GEN-G28", "GEN-G32"),
     *("GEN-G34", "GEN-G39", "GEN-G46", "GEN-G48", "ID24"),
 )
+
+
+def moved(path: str, to: str) -> Change:
+    return lambda guest: guest.files.__setitem__(to, guest.files.pop(path))
+
 
 STARTS = [
     defect("GEN-G18", "debian", remove(f"{SYSTEM}/multi-user.target.wants/ssh.service")),
@@ -54,6 +73,56 @@ STARTS = [
         link(f"{SYSTEM}/sockets.target.wants/ssh.socket", f"{LIB}/ssh.socket"),
         alone=True,
     ),
+    defect("GEN-G18", "debian", append(MAIN, "PermitRootLogn no\n")),
+    defect("GEN-G18", "rhel", write(f"{DROP_INS}/05-x.conf", "Match User x\n  IgnoreUnknown Foo\n")),
+    defect("GEN-G18", "suse", append(MAIN, "PermitRootLogin\n")),
+    defect("GEN-G18", "debian", append(MAIN, "{{ ssh_options }}\n")),
+    defect("GEN-G18", "alpine", append(MAIN, "Ciphers aes256-ctr,foo@bar\n")),
+    defect("GEN-G18", "debian", append(MAIN, "MACs +hmac-foo\n")),
+    defect("GEN-G18", "alpine", remove(MAIN), related=("GEN-G20", "SH08")),
+    defect("GEN-G18", "debian", edit("/etc/passwd", lambda text: text.replace("sshd:", "other:"))),
+    defect("GEN-G18", "debian", write(f"{SYSTEM}/ssh.service.d/x.conf", "[Service]\nExecStart=\n")),
+    *(
+        defect("GEN-G18", "rhel", write(f"{SYSTEM}/sshd.service.d/x.conf", text), related=("SH02",))
+        for text in (
+            "[Unit]\nRequires=vpn.service\n",
+            "[Service]\nExecStartPre=/opt/gone/prepare -x\n",
+            "[Service]\nEnvironmentFile=/etc/gone\n",
+        )
+    ),
+    benign(
+        "GEN-G18",
+        "rhel",
+        write(
+            f"{SYSTEM}/sshd.service.d/x.conf",
+            "[Unit]\nWants=vpn.service\nRequires=NetworkManager.service network.target x.mount\n"
+            "[Service]\nExecStartPre=-/opt/gone/prepare\nExecStartPre=/run/made/x\nEnvironmentFile=-/etc/gone\n",
+        ),
+    ),
+    benign(
+        "GEN-G18",
+        "rhel",
+        append(
+            MAIN,
+            "permitRootlogin = no\n\tRSAMinSize 2048\nUseLogin\nAcceptEnv\r\n"
+            'Ciphers -foo*,3des-cbc\nKexAlgorithms ^curve25519-sha256\n"UsePAM" yes\n#Bananas\n',
+        ),
+    ),
+    benign(
+        "GEN-G18",
+        "debian",
+        write("/usr/sbin/sshd", b"\x7fELF\0permitbananas\0arcfour\0", 0o755),
+        append(MAIN, "PermitBananas yes\nCiphers aes128-ctr,arcfour\nDebianBanner no\n"),
+        alone=True,
+    ),
+    benign(
+        "GEN-G18",
+        "debian",
+        edit("/etc/passwd", lambda text: text.replace("sshd:", "other:")),
+        write("/usr/lib/sysusers.d/openssh-server.conf", 'u sshd - "sshd user" /run/sshd\n'),
+        alone=True,
+    ),
+    benign("GEN-G18", "suse", moved(MAIN, "/usr/etc/ssh/sshd_config"), alone=True),
     benign("GEN-G18", "debian", write(f"{SYSTEM}/ssh.service.bak", ""), write("/etc/ssh/sshd_not_to_be_run.off", "")),
 ]
 ANEW = "[Socket]\nListenStream=\n"
