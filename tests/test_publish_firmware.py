@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,33 @@ def test_a_build_is_looked_at_again_for_a_firmware_that_it_was_not_booted_by(
     done = inside(capsys, monkeypatch)("publish", folder, "--target", "mgc", "--dry-run", *options)
     assert done.returncode == (0 if taken else 5), done.stderr
     assert ("MGC-F06" in done.stderr) is not taken
+
+
+@pytest.mark.parametrize(
+    ("boots", "options", "told"),
+    [
+        (None, [], {}),
+        (None, ["--uefi"], {"firmware": ["uefi"]}),
+        ([], [], {"architecture": "x86_64"}),
+        (["bios"], [], {"architecture": "x86_64", "firmware": ["bios"]}),
+        (["uefi", "bios"], [], {"architecture": "x86_64", "firmware": ["bios", "uefi"]}),
+        (["bios", "uefi"], ["--uefi"], {"architecture": "x86_64", "firmware": ["uefi"]}),
+    ],
+)
+def test_a_person_is_told_of_firmware_and_architecture_that_are_known_only(
+    boots: list[str] | None,
+    options: list[str],
+    told: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own_places(tmp_path, monkeypatch)
+    image = rule_images.make(tmp_path / "web.qcow2", "debian")
+    if boots is not None:
+        booted = [facts()["boots"][0] | {"firmware": firmware} for firmware in boots]
+        image = a_build(tmp_path / "out" / "nginx", boots=booted, targets=["generic"])
+    done = inside(capsys, monkeypatch)("publish", image, "--target", "generic", "--dry-run", *options)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert {name: data[name] for name in ("architecture", "firmware") if name in data} == told

@@ -49,6 +49,7 @@ class Artefact:
     description: str = ""
     uefi: bool = True  # whether it boots with UEFI
     bios: bool = True
+    boots: tuple[str, ...] = ()  # the firmwares, bios and uefi, that boot tests started it by
     properties: Mapping[str, str] = field(default_factory=dict)
     requirements: Mapping[str, int] = field(default_factory=dict)  # of the recipe: vcpus, memory and disk in bytes
     folder: Path | None = None  # of the build, with manifest.json, findings.json and SHA256SUMS

@@ -85,6 +85,7 @@ def of_manifest(document: Manifest, folder: Path) -> Artefact:
         description=document.recipe.description,
         uefi=not boots or "uefi" in boots,
         bios=not boots or "bios" in boots,
+        boots=tuple(sorted(set(boots))),
         properties=document.properties,
         requirements=document.requirements,
         folder=folder,

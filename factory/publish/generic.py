@@ -48,13 +48,19 @@ class GenericImport:
 
     @property
     def firmware(self) -> str:
-        """None: a person decides."""
-        return ""
+        """What ``--uefi`` asks for; else none: a person decides."""
+        return "uefi" if self.wishes.uefi else ""
 
     def as_dict(self, url: str) -> dict[str, Any]:
-        """What ``import.json`` says. *url* is the address of the object, without a signature."""
+        """What ``import.json`` says. *url* is the address of the object, without a signature.
+
+        The firmware and, of an image file, the architecture are left out when nothing tells of them.
+        """
         artefact, wishes = self.artefact, self.wishes
         least = artefact.requirements
+        known: dict[str, Any] = {"architecture": artefact.architecture} if artefact.folder else {}
+        if firmware := [self.firmware] if self.firmware else list(artefact.boots):
+            known["firmware"] = firmware
         return {
             "schema": 1,
             "target": self.transport.target,
@@ -62,8 +68,7 @@ class GenericImport:
             "version": wishes.version or artefact.version,
             "description": wishes.description or artefact.description,
             "format": artefact.format,
-            "architecture": artefact.architecture,
-            "firmware": [name for name, boots in (("bios", artefact.bios), ("uefi", artefact.uefi)) if boots],
+            **known,
             "size": artefact.size,
             "virtual_size": artefact.virtual_size,
             "sha256": artefact.sha256,
