@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from factory.console import Console
 from factory.errors import FactoryError
 from factory.publish import Artefact, StoredObject
-from tests.faulty_way import FaultyWay, xml
+from tests.faulty_way import Fault, FaultyWay, xml
 from tests.object_store import BUCKET, MIB, SECRET, ObjectStore, artefact, lead_to, opened, running
 
 pytestmark = [pytest.mark.real, pytest.mark.beside]
@@ -85,6 +86,17 @@ def test_a_storm_of_503_passes(store: ObjectStore, way: FaultyWay, tmp_path: Pat
     made = artefact(tmp_path)
     whole(store, upload(made), made)
     assert sum(count > 2 for count in counts.values()) >= 6
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_gateway_that_gave_a_part_too_little_time_is_asked_again(
+    store: ObjectStore, way: FaultyWay, tmp_path: Path, status: int
+) -> None:
+    left: Iterator[Fault] = iter([(status, b"<html><body><h1>408 Request Time-out</h1></body></html>", {})])
+    way.fault = lambda method, path: next(left, None) if "partNumber=2" in path else None
+    made = artefact(tmp_path)
+    whole(store, upload(made), made)
+    assert next(left, None) is None
 
 
 def test_a_store_that_is_killed_and_comes_back(store: ObjectStore, tmp_path: Path) -> None:

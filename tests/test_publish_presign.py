@@ -178,6 +178,11 @@ def test_presign_prints_a_url_or_writes_it_for_its_owner_only(
     done = factory("presign", image)
     assert (done.returncode, done.stdout) == (6, "")
     assert "[publish.not-uploaded]" in done.stderr
+    with monkeypatch.context() as other:
+        other.setenv("FACTORY_S3_BUCKET", "imagez")
+        done = factory("presign", image)
+        assert (done.returncode, done.stdout) == (6, "")
+        assert "[publish.bucket-missing]" in done.stderr
 
     made = artefacts.read(artefacts.of(image))
     assert (made.virtual_size, made.format) == (1 << 20, "qcow2")

@@ -228,6 +228,14 @@ def test_names_of_buckets_that_are_right(name: str, monkeypatch: pytest.MonkeyPa
     assert found().bucket == name
 
 
+def test_a_region_may_have_capital_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x-y-z-1")
+    monkeypatch.setenv("FACTORY_S3_ENDPOINT", "https://store.example:8333")
+    monkeypatch.setenv("FACTORY_S3_REGION", "RegionOne")
+    assert "%2FRegionOne%2Fs3%2F" in signed(opened())
+
+
 def test_certificates_of_the_store_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, general = tmp_path / "own.pem", tmp_path / "general.pem"
     for path in (own, general):

@@ -25,6 +25,7 @@ AGAIN = {
     "ThrottlingException",
     "TooManyRequests",
 }
+AGAIN_LATER = (408, 425, 429)  # statuses, also of a gateway that has no word of the store's
 FULL = {"EntityTooLarge", "InsufficientStorage", "NoSpaceLeft", "QuotaExceeded", "StorageFull", "XMinioStorageFull"}
 FULL |= {"OverQuota", "AccountQuotaExceeded", "InsufficientCapacity", "XAmzQuotaExceeded"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
@@ -59,7 +60,7 @@ class Refusal(Exception):
         """Whether the same request may go well a little later."""
         if self.code in FULL or self.status == 501:
             return False
-        return self.code in AGAIN or self.code in WAY or self.status == 429 or self.status >= 500
+        return self.code in AGAIN or self.code in WAY or self.status in AGAIN_LATER or self.status >= 500
 
     @property
     def gone(self) -> bool:

@@ -12,6 +12,7 @@ from factory.manifest import read_manifest
 from factory.publish import Artefact, PresignedUrl, Store, StoredObject, artefacts, publications, transport
 from factory.publish.probe import probe
 from factory.publish.store import PROMPT, open_store
+from factory.publish.store import Store as S3Store
 from factory.units import format_duration
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
         stage.note(store.host)
         stored = store.find(artefact, stage)
     if stored is None:
+        _require_bucket(store)
         raise PublishError(
             f"{artefact.image.name} is not in the store",
             cause="Nothing with its name and sha256 is at its key",
@@ -40,6 +42,15 @@ def fresh(artefact: Artefact, target: str, seconds: int, console: Console, *, he
         )
     with console.stage("sign"):
         return signed(store, stored, artefact, seconds, method="HEAD" if head else "GET")
+
+
+def _require_bucket(store: S3Store) -> None:
+    """Raise PublishError when the bucket is not there at all: a question for an image does not tell that."""
+    try:
+        store.reach()
+    except PublishError as error:
+        if error.code in ("publish.bucket-missing", "publish.region"):  # a key may only be allowed to read images
+            raise
 
 
 def where_published(artefact: Artefact, console: Console) -> tuple[Artefact, str]:

@@ -17,7 +17,7 @@ CHECKSUMS = ("when_required", "when_supported")
 # What a store may hold, old buckets of Amazon and other stores included; the rest is the store's own to refuse.
 _BUCKET = re.compile(r"(?!\.+$)(?!(?:\d+\.){3}\d+$)[a-zA-Z0-9._-]{3,255}")
 _PREFIX = re.compile(r"([a-zA-Z0-9._-]+/)*")
-_REGION = re.compile(r"[a-z0-9-]+")
+_REGION = re.compile(r"[A-Za-z0-9-]+")
 _HOST = re.compile(r"(?:(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.)*(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\.?")
 _AMAZON = re.compile(r"https://s3[.-](?:[a-z0-9.-]+\.)?amazonaws\.com(?:\.cn)?")
 _IN_A_HOST = re.compile(r"(?!-)[a-z0-9-]{3,63}(?<!-)")  # buckets whose name may stand in that of the host
