@@ -49,6 +49,32 @@ def test_this_is_wrong_and_said_so(tmp_path: Path, case: list[str]) -> None:
     assert found == [line.rstrip("\n") for line in said]
 
 
+NOT_OURS = "debian, ubuntu and what is like them, not for rocky-9"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "repositories: [{uri: https://x.example/deb, suite: ./}]\nprovision:\n  - packages: [nginx]\n",
+            [
+                f"4: base: updates are for {NOT_OURS} (write upgrade: none)",
+                f"5: repositories[0]: is for {NOT_OURS} (install with a shell step)",
+                f"7: provision[0].packages: is for {NOT_OURS} (install with a shell step)",
+            ],
+        ),
+        ("upgrade: all\n", [f"5: upgrade: updates are for {NOT_OURS} (write upgrade: none)"]),
+        ("upgrade: none\nprovision:\n  - shell: dnf -y install nginx\n", []),
+    ],
+)
+def test_a_base_without_a_package_system_of_ours_is_told_before_it_boots(
+    tmp_path: Path, more: str, said: list[str]
+) -> None:
+    write(tmp_path, HEAD.replace("debian-12", "rocky-9") + more, FILES)
+    found = [str(fault).removeprefix("recipes/web.yaml:") for fault in validate(["web"], root=tmp_path)]
+    assert found == said
+
+
 # The four fields of the head, each wrong in its way.
 HEADS: list[tuple[str, str, int, str, str, str]] = [
     ("schema: 1", "schema: 2", 1, "schema", "must be 1, not 2", ""),

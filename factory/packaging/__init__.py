@@ -43,20 +43,26 @@ class PackageSystem(Protocol):
         """Name, version and architecture of every installed package."""
 
 
+def families() -> list[str]:
+    """The ids of os-release that some member serves, sorted."""
+    return sorted(name for member in _members() for name in member.FAMILIES)
+
+
+def _members() -> list[Any]:
+    return [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+
+
 def of_guest(session: Session) -> PackageSystem:
     """The package system of the guest. Raises StepFailed for a distribution that no member serves."""
     release = os_release(session.guest.read("cat /etc/os-release /usr/lib/os-release 2>/dev/null"))
     ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    known: list[str] = []
-    for info in pkgutil.iter_modules(__path__):
-        member: Any = importlib.import_module(f"{__name__}.{info.name}")
-        known += member.FAMILIES
+    for member in _members():
         if set(ids) & set(member.FAMILIES):
             system: PackageSystem = member.System(session, release)
             return system
     raise StepFailed(
         f"packages cannot be installed on {release.get('PRETTY_NAME') or release.get('ID') or 'this guest'}",
-        cause=f"The package provisioner knows {', '.join(sorted(known))} and what is like them",
+        cause=f"The package provisioner knows {', '.join(families())} and what is like them",
         hint="Use a base of these; or write 'upgrade: none' and install with shell steps of your own",
         code="step.no-package-system",
     )

@@ -232,6 +232,28 @@ def network_is_there_when_needed(source: Source) -> Found:
         yield place, "updates need the network, but machine.network is none", "write upgrade: none"
 
 
+def base_has_our_package_system(source: Source) -> Found:
+    """Packages and updates are for bases with a package system that we know; a disk image's is seen when it runs."""
+    from factory.base_definition import resolve
+
+    try:
+        base = resolve(source.text("base"), source.folder)
+    except UsageError:
+        return  # the rule about bases says so
+    if not base.distribution:
+        return
+    from factory import packaging
+
+    if base.distribution in packaging.families():
+        return
+    known = ", ".join(packaging.families())
+    for location, _ in (*source.select("provision", ANY, "packages"), *source.select("repositories", ANY)):
+        yield location, f"is for {known} and what is like them, not for {base.name}", "install with a shell step"
+    if source.text("upgrade") != "none":
+        place: Location = ("upgrade",) if "upgrade" in source.root.entries else ("base",)
+        yield place, f"updates are for {known} and what is like them, not for {base.name}", "write upgrade: none"
+
+
 def disk_is_enough(source: Source) -> Found:
     """A machine with the required disk can hold the image's disk."""
     try:
@@ -278,6 +300,7 @@ RULES: tuple[Callable[[Source], Found], ...] = (
     keys_are_the_promised_ones,
     settings_fit,
     network_is_there_when_needed,
+    base_has_our_package_system,
     disk_is_enough,
     disk_holds_the_base,
     cloud_init_keeps_off,
