@@ -1,22 +1,20 @@
 """Login keys: no file that sshd or another SSH server reads holds one, for any user, and no command gives one.
 
 Looked at are the files that sshd's configuration names (also in Match blocks), .ssh in every home, files of that name
-anywhere in the image's own folders, authorities whose certificates open accounts, and systemd's user records.
-Parameters: ``files``, further places; ``commands``, AuthorizedKeysCommand programs that are part of a distribution.
+anywhere in the image's own folders and in each initramfs, authorities whose certificates open accounts, and systemd's
+user records. Parameters: ``files``, further places; ``commands``, AuthorizedKeysCommand programs that are part of a
+distribution.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.checks.drivers import MADE_ANEW, readable
 from factory.leftovers import matching, named, text
 from factory.reading import accounts, homes, own_files, sshd
-
-if TYPE_CHECKING:
-    from factory.inspection import Image
 
 _NAMES = ("authorized_keys", "authorized_keys2")
 _KEY = re.compile(r"(?:^|[\s\"])((?:ssh|ecdsa|sk-ssh|sk-ecdsa|x509v3)-[A-Za-z0-9@.-]+)\s+(\S+)")
@@ -35,13 +33,18 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         found = image.stat(path, follow=True)
         if path not in seen and found and found.kind == "file" and found.size:
             seen.add(path)
-            yield from _keys(image, path)
+            yield from _keys(path, text(image, path) or "")
+    for archive in readable(looked):
+        for name in archive.login_keys:
+            fix = f"Remove the key from where {name} was taken from, then {MADE_ANEW}"
+            for key in _keys(f"{archive.path}: {name}", archive.text(name)):
+                yield Problem(archive.path, key.evidence, warn=key.warn, fix=fix)
     yield Note(f"{len(seen)} files with content, none with a key")
     for keyword in ("TrustedUserCAKeys", "AuthorizedKeysCommand", "AuthorizedPrincipalsCommand"):
         for line in ssh.deciding(keyword):
             if line.value in ("none", "") or line.words[0] in rule.parameters.get("commands", []):
                 continue
-            if keyword != "TrustedUserCAKeys" or any(_keys(image, line.words[0])):
+            if keyword != "TrustedUserCAKeys" or any(_keys(line.words[0], text(image, line.words[0]) or "")):
                 yield Problem(line.path, line.evidence, fix=line.removed)
     for line in ssh.deciding("HostbasedAuthentication"):
         if line.value == "yes":
@@ -80,8 +83,8 @@ def _named(pattern: str, known: accounts.Accounts, all_homes: homes.Homes) -> It
             yield re.sub(r"/+", "/", path)
 
 
-def _keys(image: Image, path: str) -> Iterator[Problem]:
-    for number, line in enumerate((text(image, path) or "").splitlines(), 1):
+def _keys(path: str, content: str) -> Iterator[Problem]:
+    for number, line in enumerate(content.splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

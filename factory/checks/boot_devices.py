@@ -7,9 +7,10 @@ noauto is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from factory.checks import Looked, Note, Problem, Rule, without_words
+from factory.checks.drivers import MADE_ANEW, readable
 from factory.inspection import Image, Unreadable
 from factory.leftovers import text
 from factory.reading import boot_entries, devices, fstab, grub_defaults, mount_options, systemd
@@ -33,6 +34,7 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     lines = [line for line in looked.know(fstab.read) if _names_a_device(line)]
     for line in lines:
         yield from _fstab(looked.image, disk, line)
+    yield from _built_in(looked, disk, entries)
     yield from _crypttab(looked.image, disk)
     yield from _units(looked, disk)
     yield from _next_update(looked.image, disk)
@@ -68,6 +70,29 @@ def _root(image: Image, disk: Devices, entry: BootEntry) -> Iterator[Problem]:
             )
         elif number is not None:
             yield from _subvolume(image, entry, number)
+
+
+def _built_in(looked: Looked, disk: Devices, entries: Iterable[BootEntry]) -> Iterator[Problem]:
+    """Words for the kernel that dracut put into an initramfs; those of the boot entry win over them."""
+    actual = _kind(looked.image, looked.image.mounts()["/"])
+    given = {word.partition("=")[0] for entry in entries for word in entry.options}
+    for archive in readable(looked):
+        for name, word in archive.words:
+            key, _, value = word.partition("=")
+            volume = key == "rd.lvm.lv" and disk.judge(f"/dev/{value}") == "missing"
+            luks = key in ("rd.luks.uuid", "rd.luks.name") and _no_luks(disk, value)
+            root = key == "root" and disk.judge(value) in ("missing", "name")
+            kind = key == "rootfstype" and not mount_options.is_of(actual, value)
+            if volume or luks or root or kind:
+                what = f"and the root file system is {actual}" if kind else "is not on this disk by an id"
+                evidence = f"{archive.path}: {name}: {word} {what}"
+                passed = (root or kind) and key in given
+                yield Problem(archive.path, evidence, warn=passed, fix=f"In the guest, {MADE_ANEW}")
+
+
+def _no_luks(disk: Devices, value: str) -> bool:
+    number = value.partition("=")[0].removeprefix("luks-").lower()
+    return not any(uuid.startswith(number) for uuid in disk.values["UUID"])
 
 
 def _subvolume(image: Image, entry: BootEntry, partition: int) -> Iterator[Problem]:

@@ -8,11 +8,11 @@ release of Linux that will do. What modprobe is told not to load is as good as m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
 from factory.checks.blocked_modules import blocked
-from factory.inspection import Image
+from factory.inspection import Image, Unreadable
 from factory.reading import initramfs, kernels
 from factory.reading.bls import version_key
 from factory.reading.initramfs import Initramfs
@@ -27,12 +27,27 @@ _OPTIONS = {
     "hv_storvsc": "CONFIG_HYPERV_STORAGE",
     "hv_netvsc": "CONFIG_HYPERV_NET",
 }
+MADE_ANEW = (
+    "make the initramfs anew: update-initramfs -u -k all (Debian), dracut --force --no-hostonly --regenerate-all "
+    "(RHEL, SUSE) or mkinitfs (Alpine)"
+)
 _ROOTS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs"}
 
 
 def unpacked(image: Image) -> dict[str, Initramfs]:
     """The initramfs of every kernel, by its path. Raises Unreadable."""
     return {file.path: initramfs.read(image, file.place) for kernel in kernels.read(image) for file in kernel.initrds}
+
+
+def readable(looked: Looked) -> Iterable[Initramfs]:
+    """The initramfs of every kernel, for checks of what is in them; none when one cannot be read.
+
+    This check and that of hibernation then say so, and refuse the image: others need not.
+    """
+    try:
+        return looked.know(unpacked).values()
+    except Unreadable:
+        return ()
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
-from factory.checks.drivers import unpacked
+from factory.checks.drivers import MADE_ANEW, unpacked
 from factory.leftovers import text
 from factory.reading import boot_entries, devices
 
@@ -42,6 +42,10 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             for number, value in _resumes(content.decode("utf-8", "replace")):
                 if disk.judge(value) in ("missing", "name"):
                     yield Problem(archive.path, f"{archive.path}: {name}:{number}: RESUME={value} is not on this disk")
+        for name, word in archive.words:
+            if word.startswith("resume=") and disk.judge(word.removeprefix("resume=")) in ("missing", "name"):
+                evidence = f"{archive.path}: {name}: {word} is not on this disk by an id"
+                yield Problem(archive.path, evidence, fix=f"In the guest, {MADE_ANEW}")
     for part in image.partitions():
         if part.filesystem and part.filesystem.kind == "swsuspend":
             yield Problem("image", f"partition {part.number} holds the memory of a sleeping system")

@@ -22,8 +22,11 @@ ENTRIES = 200_000  # files in one initramfs
 KEPT = 4 << 20  # bytes of small files
 _SMALL = re.compile(
     r"(?:usr/)?lib/modules/[^/]+/modules\.builtin|etc/cmdline\.d/[^/]+|conf/(?:conf\.d/[^/]+|param\.conf|arch\.conf)"
-    r"|cryptroot/crypttab|etc/crypttab|etc/fstab(?:\.empty)?|(?:usr/)?lib/dracut/[\w.-]+"
+    r"|cryptroot/crypttab|etc/crypttab|etc/fstab(?:\.empty)?|(?:usr/)?lib/dracut/[\w.-]+|etc/cmdline"
+    r"|etc/lvm/(?:lvm\.conf|devices/system\.devices)|(?:.+/)?\.ssh/authorized_keys2?|etc/[^/]+/authorized_keys"
 )
+_LOGIN_KEYS = re.compile(r"(?:.+/)?authorized_keys2?")
+_HOST_KEYS = re.compile(r"etc/(?:ssh|dropbear)[^/]*/(?:[^/]+/)*[^/]*host[^/]*key[^/]*|etc/tinyssh/sshkeydir/.+")
 _INNER = re.compile(r"(?:squashfs?-root|erofs-root|root)\.(?:img|squashfs|erofs)")
 _MODULE = re.compile(r"([^/]+)\.ko(?:\.(?:gz|xz|zst|bz2|lzma))?$")
 
@@ -46,6 +49,26 @@ class Initramfs:
         """The drivers that the initramfs itself says are built into its kernel."""
         lists = (content for name, content in self.small.items() if name.endswith("modules.builtin"))
         return frozenset(module_name(line) for content in lists for line in content.decode("utf-8", "replace").split())
+
+    @property
+    def words(self) -> tuple[tuple[str, str], ...]:
+        """The words that dracut put in for the kernel's command line, each with the file that it is in."""
+        names = sorted(name for name in self.small if name.startswith(("etc/cmdline.d/", "etc/cmdline")))
+        return tuple((name, word) for name in names for word in self.text(name).split())
+
+    @property
+    def login_keys(self) -> tuple[str, ...]:
+        """Files with content that hold keys for logins while the system starts."""
+        return tuple(sorted(name for name in self.small if _LOGIN_KEYS.fullmatch(name)))
+
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        """Files with keys of an SSH server that runs while the system starts."""
+        return tuple(sorted(name for name in self.names if _HOST_KEYS.fullmatch(name)))
+
+    def text(self, name: str) -> str:
+        """The text of one of the small files; "" when it is not there."""
+        return self.small.get(name, b"").decode("utf-8", "replace")
 
 
 def read(image: Image, place: Place) -> Initramfs:

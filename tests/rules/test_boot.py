@@ -10,6 +10,7 @@ from tests.boot_files import bzimage, cpio
 from tests.rule_images import (
     Case,
     Change,
+    Guest,
     append,
     benign,
     broken,
@@ -28,7 +29,7 @@ from tests.rule_images import (
     write,
 )
 from tests.trees import alpine, debian, rhel, suse
-from tests.trees.common import DRIVERS, ROOT_UUID, initramfs, kernel_files
+from tests.trees.common import DRIVERS, OTHER_DRIVERS, ROOT_UUID, initramfs, kernel_files
 
 GRUB = "/boot/grub/grub.cfg"
 GRUB2 = "/boot/grub2/grub.cfg"
@@ -57,6 +58,21 @@ def kernel(release: str, *drivers: str, modules: tuple[str, ...] = DRIVERS) -> l
         assert isinstance(content, str)
         changes.append(write(path, content))
     return changes
+
+
+def in_initramfs(family: str, files: dict[str, bytes]) -> Change:
+    """The initramfs of the healthy guest, with further files."""
+
+    def change(guest: Guest) -> None:
+        path, release, maker = {
+            "debian": (INITRD, debian.KERNEL, "initramfs-tools"),
+            "rhel": (f"/boot/initramfs-{rhel.KERNEL}.img", rhel.KERNEL, "dracut"),
+            "alpine": ("/boot/initramfs-virt", alpine.KERNEL, "mkinitfs"),
+        }[family]
+        assert path in guest.files
+        guest.files[path] = initramfs(release, *DRIVERS, *OTHER_DRIVERS, maker=maker, more=files)
+
+    return change
 
 
 def grubenv(**variables: str) -> bytes:

@@ -20,7 +20,18 @@ from tests.rule_images import (
     replace,
     write,
 )
+from tests.rules.test_boot import BLS, in_initramfs
+from tests.rules.test_cloud_init import on_lvm
+from tests.trees.common import ROOT_UUID
 
+DEVICES_FILE = "etc/lvm/devices/system.devices"
+DEVICES = b"VERSION=1.1.1\nIDTYPE=sys_wwid IDNAME=naa.5000c500a0b1c2d3 DEVNAME=/dev/sda3 PVID=abc PART=3\n"
+ON_LVM = (
+    on_lvm,
+    replace("/etc/fstab", f"UUID={ROOT_UUID}", "/dev/vg/root"),
+    replace(BLS, f"root=UUID={ROOT_UUID}", "root=/dev/mapper/vg-root rd.lvm.lv=vg/root"),
+    write("/usr/local/sbin/grow", "#!/bin/sh\nlvextend -r -l +100%FREE vg/root\n"),
+)
 ID = "0123456789abcdef0123456789abcdef"
 LOADER = {"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(510)}
 KERNEL = "5.14.0-427.13.1.el9_4.x86_64"
@@ -142,6 +153,29 @@ STORAGE = [
     defect(
         "ID14", "rhel", write("/etc/lvm/devices/system.devices", "VERSION=1.1.1\nIDTYPE=devname\n"), related=("BT12",)
     ),
+    *(
+        defect("ID14", "rhel", *ON_LVM, write("/etc/lvm/lvm.conf", f"devices {{\n\t# x\n\t{text}\n}}\n"))
+        for text in (
+            'filter = ["a|/dev/sda2|", "r|.*|"]',
+            'global_filter = [ "a|^/dev/disk/by-id/wwn-0x5000c500a0b1c2d3-part2$|",\n\t\t"r/.*/" ]',
+            'filter = "r|^/dev/vd|"',
+        )
+    ),
+    defect("ID14", "rhel", *ON_LVM, in_initramfs("rhel", {DEVICES_FILE: DEVICES})),
+    defect(
+        "ID14", "rhel", *ON_LVM, in_initramfs("rhel", {"etc/lvm/lvm.conf": b'devices { dir="/dev"\nfilter="r|.*|"\n}'})
+    ),
+    *(
+        benign("ID14", "rhel", *ON_LVM, write("/etc/lvm/lvm.conf", f"devices {{\n\t{text}\n}}\n"), alone=True)
+        for text in (
+            '# filter = [ "r|.*|" ]\n\tfilter = [ "a|.*|" ]',
+            'global_filter = [ "r|/dev/zd.*|", "r|^/dev/loop|" ]',
+            'filter = [ "a|^/dev/[sv]d|", "a|/dev/disk/by-uuid/|", "r|.*|" ]',
+            'filter = [ "a|((((.*)*)*)*)*x|", "r|.*|" ]',
+        )
+    ),
+    benign("ID14", "suse", write("/etc/lvm/lvm.conf", 'devices {\n\tfilter = [ "r|.*|" ]\n}\n')),
+    benign("ID14", "rhel", *ON_LVM, in_initramfs("rhel", {DEVICES_FILE: b"# IDTYPE=\n"}), alone=True),
     benign("ID14", "rhel", folder("/etc/lvm/archive"), write("/etc/lvm/lvm.conf", "devices {\n}\n")),
     defect("ID15", "debian", write("/etc/mdadm/mdadm.conf", "ARRAY /dev/md0 UUID=1:2:3:4\n")),
     defect("ID15", "suse", write("/etc/multipath/wwids", "# x\n/3600508/\n")),

@@ -21,6 +21,7 @@ from tests.rule_images import (
     replace,
     write,
 )
+from tests.rules.test_boot import in_initramfs
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL9 build@host\n"
 MAIN = "/etc/ssh/sshd_config"
@@ -240,6 +241,11 @@ KEYS = [
     defect("GEN-G27", "rhel", write("/etc/userdb/eve.user", '{"userName":"eve","sshAuthorizedKeys":["ssh-rsa A"]}')),
     defect("GEN-G27", "debian", write("/etc/hosts.equiv", "a\n"), append(MAIN, "HostbasedAuthentication yes\n")),
     defect("GEN-G27", "debian", link("/root/.ssh", "/opt/hidden"), write("/opt/hidden/authorized_keys", KEY)),
+    # In the initramfs, as dropbear and dracut put them there.
+    defect("GEN-G27", "debian", in_initramfs("debian", {"root-aX3/.ssh/authorized_keys": KEY.encode()})),
+    defect("GEN-G27", "rhel", in_initramfs("rhel", {"root/.ssh/authorized_keys": b"# mine\n" + KEY.encode()})),
+    defect("GEN-G27", "alpine", in_initramfs("alpine", {"etc/dropbear/authorized_keys": KEY.encode()})),
+    benign("GEN-G27", "debian", in_initramfs("debian", {"root-aX3/.ssh/authorized_keys": b"# none\n"}), alone=True),
     benign("GEN-G27", "debian", write("/root/.ssh/authorized_keys", "", 0o600)),
     benign("GEN-G27", "debian", write("/etc/skel/.ssh/authorized_keys", f"# put keys here:\n#{KEY}\n")),
     benign("GEN-G27", "debian", append(MAIN, "AuthorizedKeysCommand none\nTrustedUserCAKeys none\n")),
@@ -267,6 +273,9 @@ HOST_KEYS = [
     defect("GEN-G29", "debian", write("/etc/ssh/ssh_host_ed25519_key.pub", KEY)),
     defect("GEN-G29", "rhel", write("/etc/ssh/ssh_host_mldsa_key", "", 0o600)),
     defect("GEN-G29", "alpine", write("/etc/dropbear/dropbear_ed25519_host_key", "x", 0o600)),
+    defect("GEN-G29", "debian", in_initramfs("debian", {"etc/dropbear/dropbear_ed25519_host_key": b"\0\0\0\x0bssh"})),
+    defect("GEN-G29", "rhel", in_initramfs("rhel", {"etc/ssh/ssh_host_ed25519_key": b"-----BEGIN"})),
+    benign("GEN-G29", "rhel", in_initramfs("rhel", {"etc/ssh/sshd_config": b"x", "usr/sbin/sshd": b"x"}), alone=True),
     defect(
         "GEN-G29",
         "suse",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.boot_files import initramfs
 from tests.rule_images import Case, Change, append, benign, cases, defect, link, prove, replace, write
-from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry
+from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry, in_initramfs
 from tests.trees import debian
 from tests.trees.common import DRIVERS, ESP_UUID, ROOT_UUID
 
@@ -70,6 +70,13 @@ CASES = [
     benign("GEN-G06", "rhel", replace(BLS, " ro ", " ro rootfstype=xfs,ext3 "), alone=True),
     benign("GEN-G06", "alpine", replace(FSTAB, "vfat umask=0077,nofail", "auto umask=0077,codepage=437"), alone=True),
     benign("GEN-G06", "alpine", replace(FSTAB, "vfat umask=0077", "ext4 umsk=0077"), alone=True),
+    # GEN-G06: what dracut put in for the kernel's command line
+    *(defect("GEN-G06", "rhel", in_initramfs("rhel", {f"etc/cmdline.d/{name}": f" {words}\n".encode()}))
+      for name, words in (("95root-dev.conf", f"root=UUID={OTHER}"), ("95root-dev.conf", "rootfstype=xfs rootflags=x"),
+                          ("90lvm.conf", "rd.lvm.lv=cl/root"), ("90crypt.conf", f"rd.luks.uuid=luks-{OTHER}"))),
+    benign("GEN-G06", "rhel", in_initramfs("rhel", {
+        "etc/cmdline.d/95root-dev.conf": f" root=UUID={ROOT_UUID} rootfstype=ext4 rootflags=rw,relatime\n".encode(),
+        "etc/cmdline.d/00-btrfs.conf": b"# nothing\n"}), alone=True),
     # GEN-G07: foreign mounts
     *(defect("GEN-G07", "debian", append(FSTAB, f"{line}\n")) for line in (
         "10.0.0.5:/export /mnt nfs defaults 0 0", "//files/share /mnt cifs credentials=/root/.c 0 0",
@@ -82,6 +89,8 @@ CASES = [
     defect("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"RESUME=UUID={OTHER}\n")),
     defect("BT04", "debian", write(INITRD, initramfs(debian.KERNEL, *DRIVERS,
                                                      more={"conf/conf.d/resume": f"RESUME=UUID={OTHER}\n".encode()}))),
+    defect("BT04", "rhel", in_initramfs("rhel", {"etc/cmdline.d/95resume.conf": f" resume=UUID={OTHER}\n".encode()})),
+    benign("BT04", "rhel", in_initramfs("rhel", {"etc/cmdline.d/20-x.conf": b" rd.hostonly=0 noresume\n"}), alone=True),
     defect("BT04", "rhel", replace(BLS, " ro ", f" ro resume=UUID={OTHER} ")),
     defect("BT04", "debian", replace(GRUB, " ro ", " ro resume=/dev/sda5 ")),
     benign("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"#RESUME=UUID={OTHER}\nRESUME=none\n")),
