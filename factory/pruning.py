@@ -17,6 +17,7 @@ from factory.publish import publications
 
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}(\.failed)?")
 DOOMED = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}(\.failed|\.partial)?\.removed")  # of a run that was cut short
+SKEW = 3600  # seconds by which the clocks of hosts that share a folder may differ
 PARTIAL = re.compile(r"\.(\d{8}T\d{6}Z-[0-9a-f]{8})\.partial")
 
 
@@ -62,7 +63,8 @@ def old_builds(
         elif DOOMED.fullmatch(path.name) or _orphan(path, owned, now):
             gone.append(path)
     for paths in groups.values():
-        gone += [path for path in paths[: max(len(paths) - keep, 0)] if _age(path, now) >= seconds]
+        paths.sort(key=lambda path: _age(path, now) > -SKEW)  # stable: what the clock dated ahead is not the newest
+        gone += [path for path in paths[: max(len(paths) - keep, 0)] if not -SKEW < _age(path, now) < seconds]
     return [
         OldBuild(path, _size(path))
         for path in sorted(gone, key=lambda path: path.name.lstrip("."))

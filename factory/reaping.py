@@ -52,3 +52,4 @@ def reap_before_a_build() -> None:
     """As much of it as is quick and not kept: what the next build must not stumble over."""
     ledger.reap(settings.state_dir())
     embedded.reap()
+    debian_bootstrap.reap()

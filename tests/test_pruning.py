@@ -48,6 +48,13 @@ def test_latest_stays_although_it_is_old(tmp_path: Path) -> None:
     assert days(pruning.old_builds(made, tmp_path, keep=0, now=NOW)) == ["a/02", "a/03"]
 
 
+@pytest.mark.parametrize("seconds", [0, 3 * 86400])
+def test_builds_that_a_wrong_clock_dated_ahead_are_not_the_newest(tmp_path: Path, seconds: float) -> None:
+    made = out(tmp_path, "a/01", "a/02", "a/25", "a/26")
+    old = pruning.old_builds(made, tmp_path, keep=2, seconds=seconds, now=NOW)
+    assert days(old) == ["a/25", "a/26"]
+
+
 def test_young_ones_stay(tmp_path: Path) -> None:
     made = out(tmp_path, "a/01", "a/19", "a/20")
     assert days(pruning.old_builds(made, tmp_path, keep=0, seconds=3 * 86400, now=NOW)) == ["a/01", "a/19"]
