@@ -95,6 +95,10 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uf
 _IMPOSSIBLE = re.compile("[\x00\ud800-\udfff]")
 
 
+# The end of a line below which a text of several lines stands.
+_BLOCK = re.compile(r"[\s:-][|>][-+0-9]{0,2}\s*(?:\s#.*)?$")
+
+
 class _Refused(Exception):
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -199,10 +203,18 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str, name: str) -> Fault:
         what = "a quoted text" if "scalar" in (error.context or "") else "a [ or {"
         if "escape" not in problem:
             return Fault(name, line, "", f"this is not YAML: {what} that starts here is never closed", "close it")
+    unfinished = error.context_mark is not None and "expected ':'" in problem
+    if error.context_mark and unfinished:
+        # A key without a colon is noticed below it: the line that was taken for one is the one to mend.
+        mark, line = error.context_mark, error.context_mark.line + 1
     written = lines[line - 1] if 0 < line <= len(lines) else ""
     start = written[mark.column : mark.column + 1] if mark else ""
     if "\t" in written[: len(written) - len(written.lstrip())] or start == "\t":
         return Fault(name, line, "", "a tab is used for indentation", "use spaces")
+    above = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), 0)
+    if unfinished and above and _BLOCK.search(lines[above - 1]):
+        message = f"this is not YAML: the text below line {above} does not stand further right than its key"
+        return Fault(name, line, "", message, "indent it further than its key")
     if "mapping values are not allowed" in problem:
         return Fault(
             name, line, "", "this is not YAML: a ': ' stands where no key can be", "quote the text, or check the indent"

@@ -6,7 +6,7 @@ yields ``(location, message, suggestion)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from itertools import islice
@@ -138,8 +138,19 @@ def ignored_rules_are_known(source: Source) -> Found:
     for location, name in named:
         if words.RULE.fits(name) and name.upper() not in known:
             near = nearest(name, map(str.lower, known)).upper()
-            hint = f"did you mean {near}?" if near else "'factory check --explain all' lists the rules"
+            hint = f"did you mean {near}?" if near else _names_like(name.upper(), known)
             yield location, f"there is no rule {quote(name)}", hint
+
+
+def _names_like(name: str, known: Iterable[str]) -> str:
+    """Where to find the names that there are: those that no cloud's rules have are listed nowhere else."""
+    kind = name.partition("-")[0]
+    if kind == "TEST":
+        tests = [each for each in known if each.startswith("TEST-")]
+        return f"its tests are TEST-1 to {tests[-1]}" if tests else "it has no test"
+    if kind in ("BOOT", "SCRUB"):
+        return f"known are {', '.join(sorted(each for each in known if each.startswith(f'{kind}-')))}"
+    return "'factory check --explain all' lists the rules"
 
 
 def files_exist(source: Source) -> Found:

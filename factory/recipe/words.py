@@ -138,11 +138,19 @@ class GuestPath(Kind):
 
     def check(self, value: str) -> None:
         if not value.startswith("/"):
-            raise wrong(f"must be an absolute path in the guest, not {quote(value)}", f"write {quote('/' + value)}")
+            raise wrong(f"must be an absolute path in the guest, not {quote(value)}", self._advice(value))
         if {".", ".."} & set(value.split("/")) or "//" in value:
             raise wrong(f"must be a plain path, without '.', '..' or '//': {quote(value)}")
         if not value.isprintable() or len(value) > 1024:
             raise wrong("must be a path of at most 1024 characters, none of them a control character")
+
+    @staticmethod
+    def _advice(value: str) -> str:
+        user, _, rest = value.removeprefix("~").partition("/")
+        if value.startswith("~"):
+            home = f"/home/{user}" if user not in ("", "root") else "/root"
+            return f"write {quote(f'{home}/{rest}' if rest else home)}"
+        return f"write {quote('/' + value)}"
 
     def schema(self) -> JsonSchemaValue:
         return {"type": "string", "pattern": r"^/(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$)).*$"}
