@@ -33,7 +33,7 @@ CLOUD = "/etc/cloud/cloud.cfg"
 # Rules that look into homes, or at every file.
 NO_HOMES = (
     *("CI04", "CI07", "DL06", "DL07", "DL11", "DL17", "GEN-G06", "GEN-G07", "GEN-G27", "GEN-G28", "GEN-G32"),
-    *("GEN-G34", "GEN-G39", "GEN-G46", "GEN-G48", "ID24"),
+    *("GEN-G34", "GEN-G39", "GEN-G46", "GEN-G48", "ID24", "SH16"),
 )
 
 
