@@ -105,12 +105,12 @@ def _names(words: Sequence[str]) -> Iterator[str]:
 
 
 def _in_program(image: Image, word: str) -> bool:
-    return b"\0" + word.encode("utf-8", "surrogateescape") + b"\0" in _program(image)
+    return word.encode("utf-8", "surrogateescape") + b"\0" in _program(image)
 
 
 @once
 def _program(image: Image) -> bytes:
-    """sshd itself, in which every word that it knows stands between zero bytes."""
+    """sshd itself, in which every word that it knows ends in a zero byte; linkers let it be the end of a longer one."""
     for path in PROGRAMS:
         found = image.stat(path, follow=True)
         if found and found.kind == "file" and found.size <= _PROGRAM:

@@ -112,7 +112,7 @@ STARTS = [
     benign(
         "GEN-G18",
         "debian",
-        write("/usr/sbin/sshd", b"\x7fELF\0permitbananas\0arcfour\0", 0o755),
+        write("/usr/sbin/sshd", b"\x7fELF\0xpermitbananas\0arcfour\0", 0o755),
         append(MAIN, "PermitBananas yes\nCiphers aes128-ctr,arcfour\nDebianBanner no\n"),
         alone=True,
     ),
