@@ -49,6 +49,8 @@ class Enclosure:
             self._folder = _enter(secrets.token_hex(4))
         if self.account:
             self._work.chmod(0o711)  # to be passed, not listed; its secrets are 0600
+        elif embedded:
+            self._work.chmod(0o700)  # QEMU runs as this account, and disks hold what steps have written and removed
         if self._folder:
             self.work = self._folder / "w"
             self.work.mkdir()
