@@ -1,7 +1,8 @@
 """Serial console: every boot entry writes to it, and somebody can log in there.
 
-*console* is the device, such as ttyS0. The order of console= does not matter: the last one is /dev/console, and every
-one gets the kernel's messages. With *getty: true* a login must be offered on it.
+*console* is the device, such as ttyS0, and *aarch64* the one on that processor, or several joined by ``|`` of which one
+will do: there the firmware names the console to a kernel that is told none. The order of console= does not matter: the
+last one is /dev/console, and every one gets the kernel's messages. With *getty: true* a login must be offered on it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from factory.checks import Looked, Note, Problem, Rule
+from factory.checks.architecture import program
 from factory.leftovers import text
 from factory.reading import boot_entries, systemd
 from factory.reading.boot_entries import BootEntry
@@ -18,14 +20,18 @@ _RESCUE = frozenset(("single", "1", "s", "S", "emergency", "recovery", "rescue",
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    device = str(rule.parameters.get("console", "ttyS0"))
+    arm = looked.know(program)[1] == "aarch64"
+    given = rule.parameters
+    devices = str(given.get("aarch64", "ttyAMA0") if arm else given.get("console", "ttyS0")).split("|")
+    fix = rule.fix.replace("ttyS0", devices[0]) if arm else None
     entries = [entry for entry in looked.know(boot_entries.read).entries if not is_rescue(entry)]
     for entry in entries:
-        if device not in [value.partition(",")[0] for value in entry.option("console")]:
-            yield Problem(entry.path, f"{entry.evidence}: no console={device}")
+        told = {value.partition(",")[0] for value in entry.option("console")}
+        if not told.intersection(devices) and (told or not arm):
+            yield Problem(entry.path, f"{entry.evidence}: no console={' or '.join(devices)}", fix=fix)
     if str(rule.parameters.get("getty", "false")).lower() == "true":
-        yield from _getty(looked, device)
-    yield Note(f"console={device} is in {len(entries)} boot entries")
+        yield from _getty(looked, devices, fix)
+    yield Note(f"console={' or '.join(devices)} is in {len(entries)} boot entries")
 
 
 def is_rescue(entry: BootEntry) -> bool:
@@ -35,15 +41,15 @@ def is_rescue(entry: BootEntry) -> bool:
     return bool(not entry.default and (words & _RESCUE or named or "systemd.unit=rescue.target" in words))
 
 
-def _getty(looked: Looked, device: str) -> Iterator[Problem]:
+def _getty(looked: Looked, devices: list[str], fix: str | None) -> Iterator[Problem]:
     units = looked.know(systemd.read)
     if not units.present:
         content = text(looked.image, "/etc/inittab")
-        lines = [line for line in (content or "").splitlines() if not line.lstrip().startswith("#")]
-        if content is not None and not any(device in line and "getty" in line for line in lines):
-            yield Problem("/etc/inittab", f"/etc/inittab: no getty on {device}")
+        lines = [line for line in (content or "").splitlines() if not line.lstrip().startswith("#") and "getty" in line]
+        if content is not None and not any(device in line for line in lines for device in devices):
+            yield Problem("/etc/inittab", f"/etc/inittab: no getty on {' or '.join(devices)}", fix=fix)
         return
     # systemd's generator starts a login on each console of the kernel, unless it is masked.
-    for unit in (f"serial-getty@{device}.service", "serial-getty@.service", "getty.target"):
+    for unit in (*(f"serial-getty@{device}.service" for device in devices), "serial-getty@.service", "getty.target"):
         if path := units.masked(unit):
-            yield Problem(path, f"{path}: {unit} is masked")
+            yield Problem(path, f"{path}: {unit} is masked", fix=fix)

@@ -28,6 +28,16 @@ def read(data: bytes) -> dict[str, Any]:
     return found
 
 
+def launch_options(looked: Looked) -> dict[str, Any]:
+    """The externalLaunchOptions of an archive's metadata; empty where none can be read."""
+    try:
+        data = read(looked.archive.metadata) if looked.archive and looked.archive.metadata is not None else {}
+    except (ValueError, RecursionError):
+        return {}
+    options = data.get("externalLaunchOptions")
+    return options if isinstance(options, dict) else {}
+
+
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
     if looked.archive is None or looked.archive.metadata is None:
         raise NotApplicable("there is no image_metadata.json")

@@ -18,7 +18,7 @@ def read_bios(image: Image) -> str:
         return "the first sector holds no boot code"
     if image.table != "gpt":
         return "" if any(image.peek(512, 512)) or any(part.bootable for part in image.partitions()) else (
-            "the boot code has nothing to load: no active partition, and nothing behind the first sector"
+            "neither a partition is marked active, nor is there more boot code behind the first sector"
         )  # fmt: skip
     rooms = [part for part in image.partitions() if part.type == BIOS_BOOT]
     if any(any(image.peek(part.start, 512)) for part in rooms) or any(part.bootable for part in image.partitions()):

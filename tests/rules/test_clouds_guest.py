@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.rule_images import (
     Case,
     Change,
+    Guest,
     append,
     benign,
     cases,
@@ -22,8 +24,9 @@ from tests.rule_images import (
 )
 from tests.rules.test_agents import STATUS, installed
 from tests.rules.test_boot import GRUB, INITRD
+from tests.rules.test_file import packed, with_launch
 from tests.trees import debian
-from tests.trees.common import DRIVERS, enabled, initramfs
+from tests.trees.common import DRIVERS, enabled, initramfs, program
 
 FSTAB = "/etc/fstab"
 
@@ -50,7 +53,45 @@ AZURE = (
 )
 AWS = (with_drivers(*DRIVERS, "nvme", "ena"), converted("raw"))
 
+NETROOT = "netroot=iscsi:169.254.0.2:::1:iqn.2015-02.oracle.boot:uefi rd.iscsi.firmware=1"
+EMULATED = {"bootVolumeType": "IDE", "networkType": "E1000", "launchOptionsSource": "EMULATED"}
+
+
+def on_arm(console: str) -> Change:
+    """A guest for aarch64, which boots by UEFI and has *console* in the place of ttyS0."""
+
+    def change(guest: Guest) -> None:
+        for path, content in guest.files.items():
+            if isinstance(content, tuple) and content == program():
+                guest.files[path] = program(183)
+            elif isinstance(content, str) and "console=ttyS0" in content:
+                guest.files[path] = re.sub(r"console=ttyS0[,\w]*", console, content)
+        guest.esp = {"EFI/BOOT/BOOTAA64.EFI": b"MZ" + bytes(510)}
+
+    return change
+
+
 CASES = [
+    # Metadata of an archive that asks for other than paravirtualized disks and cards.
+    defect("OCI-G05", "debian", packed(metadata=with_launch(bootVolumeType="ISCSI")),
+           with_drivers(*DRIVERS, "iscsi_tcp"), target="oci"),
+    benign("OCI-G05", "debian", packed(metadata=with_launch(bootVolumeType="ISCSI")),
+           with_drivers(*DRIVERS, "iscsi_tcp"), replace(GRUB, " ro ", f" ro {NETROOT} "), target="oci", alone=True),
+    defect("OCI-G05", "debian", packed(), replace(GRUB, " ro ", f" ro {NETROOT} "), target="oci"),
+    defect("OCI-G07", "debian", packed(metadata=with_launch(**EMULATED)), target="oci"),
+    defect("OCI-G07", "debian", packed(metadata=with_launch(networkType="VFIO")), target="oci"),
+    defect("OCI-G07", "debian", packed(metadata=with_launch(bootVolumeType="NVME")), with_drivers(*DRIVERS),
+           target="oci"),
+    benign("OCI-G07", "debian", packed(metadata=with_launch(**EMULATED)), with_drivers(*DRIVERS, "ata_piix", "e1000"),
+           target="oci", alone=True),
+    benign("OCI-G07", "debian", packed(), target="oci", alone=True),
+    # The serial console on Arm is another one.
+    defect("GEN-G05", "debian", on_arm("console=ttyS0,115200"), target="generic"),
+    defect("OCI-G03", "debian", on_arm("console=ttyS0"), related=("GEN-G05",), target="oci"),
+    benign("OCI-G03", "debian", on_arm("console=ttyAMA0"), target="oci", alone=True),
+    benign("GEN-G05", "debian", on_arm("console=ttyAMA0,115200"), target="generic", alone=True),
+    benign("GEN-G05", "debian", replace(GRUB, "console=tty0 ", ""), on_arm(""), target="generic", alone=True),
+    benign("GEN-G05", "debian", *AWS, on_arm("console=ttyS0"), target="aws", alone=True),
     defect("OCI-G01", "debian", with_drivers("virtio_pci", "sd_mod"), target="oci", related=("GEN-G03",)),
     benign("OCI-G01", "alpine", target="oci"),
     defect("OCI-G03", "debian", link("/etc/systemd/system/serial-getty@ttyS0.service", "/dev/null"), target="oci"),
