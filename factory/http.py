@@ -33,6 +33,7 @@ LONGEST_WAIT = 30  # seconds, whatever a server's Retry-After says
 BUSY = (429, 500, 502, 503, 504)
 BLOCK = 1 << 18  # bytes
 LONGEST_ANSWER = 4 << 20  # bytes of an answer of a service
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")  # of other programs
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -224,7 +225,7 @@ def ca_bundle() -> str | bool:
                 code="usage.setting",
             )
         return str(path)
-    variables = (os.environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+    variables = (os.environ.get(name, "") for name in CA_VARIABLES)
     return next((path for path in (*variables, *SYSTEM_STORES) if path and Path(path).exists()), True)
 
 

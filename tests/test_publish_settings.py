@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -237,15 +238,38 @@ def test_a_region_may_have_capital_letters(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_certificates_of_the_store_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, general = tmp_path / "own.pem", tmp_path / "general.pem"
-    for path in (own, general):
-        path.touch()
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/from/aws.pem")
-    assert found().ca_bundle == "/from/aws.pem"
+    own, general, amazons = (tmp_path / f"{name}.pem" for name in ("own", "general", "amazons"))
+    for path in (own, general, amazons):
+        trustme.CA().cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(amazons))
+    assert found().ca_bundle == str(amazons)
     monkeypatch.setenv("FACTORY_CA_BUNDLE", str(general))
     assert found().ca_bundle == str(general)
     monkeypatch.setenv("FACTORY_S3_CA_BUNDLE", str(own))
     assert found().ca_bundle == str(own)
+
+
+@pytest.mark.parametrize("name", ["FACTORY_S3_CA_BUNDLE", "FACTORY_CA_BUNDLE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize(
+    ("what", "cause"), [("folder", "It is a folder"), ("empty", "There is no certificate"), ("none", "No such file")]
+)
+def test_certificates_that_cannot_be_read_are_told_at_once(
+    name: str, what: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("FACTORY_S3_CA_BUNDLE", "FACTORY_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(other, raising=False)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    monkeypatch.setenv(name, str(tmp_path / what))
+    if (name, what) == ("REQUESTS_CA_BUNDLE", "none"):
+        assert found().ca_bundle != str(tmp_path / what), "as for downloads"
+        return
+    with pytest.raises(UsageError) as caught:
+        found()
+    assert caught.value.message.startswith(name)
+    if (name, what) != ("FACTORY_CA_BUNDLE", "none"):  # which is told for all that it is for
+        assert cause in caught.value.cause
+        assert caught.value.code == "usage.store"
 
 
 # Cutting

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from factory import http, settings
@@ -165,14 +167,38 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> str:
 
 
 def _ca_bundle() -> str | bool:
-    found = settings.setting("FACTORY_S3_CA_BUNDLE")
-    if not found.value:
-        own = os.environ.get("AWS_CA_BUNDLE", "")
-        return own if own and not settings.value("FACTORY_CA_BUNDLE") else http.ca_bundle()
-    path = settings.expanded(found.value)
-    if not path.is_file():
-        raise _wrong("FACTORY_S3_CA_BUNDLE", found.value, "Name a file with certificates in PEM form")
-    return str(path)
+    name, path = "FACTORY_S3_CA_BUNDLE", settings.value("FACTORY_S3_CA_BUNDLE")
+    if path:
+        path = str(settings.expanded(path))
+    elif os.environ.get("AWS_CA_BUNDLE") and not settings.value("FACTORY_CA_BUNDLE"):
+        name, path = "AWS_CA_BUNDLE", os.environ["AWS_CA_BUNDLE"]
+    else:
+        general = http.ca_bundle()
+        if not isinstance(general, str) or general in http.SYSTEM_STORES:
+            return general
+        names = (name for name in http.CA_VARIABLES if os.environ.get(name) == general)
+        name = "FACTORY_CA_BUNDLE" if settings.value("FACTORY_CA_BUNDLE") else next(names, "FACTORY_CA_BUNDLE")
+        path = general
+    _require_certificates(name, path)
+    return path
+
+
+def _require_certificates(name: str, path: str) -> None:
+    """Raise UsageError unless the store's client can take certificates from *path*: else it tells of a bad network."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except (OSError, ValueError) as error:  # of which ssl.SSLError is one
+        cause = "There is no certificate in it" if isinstance(error, ssl.SSLError) else str(error)
+        if Path(path).is_dir():
+            cause = "It is a folder"
+        elif isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            cause = error.strerror or cause
+        raise UsageError(
+            f"{name} is {path!r}, from which no certificates for the store can be read",
+            cause=cause,
+            hint="Name a file with certificates in PEM form; FACTORY_S3_CA_BUNDLE names one for the store alone",
+            code="usage.store",
+        ) from error
 
 
 def _own_credentials(transport: Transport) -> tuple[str, str]:
