@@ -35,6 +35,7 @@ class FileSystem:
     fault: str = ""  # why it is not clean
     size: int = 0  # bytes; 0 when not known, as for FAT
     free: int | None = None  # bytes (ext, XFS, btrfs)
+    inodes: int | None = None  # that are free; only ext has a fixed number of them
 
 
 def identify(pread: Pread, start: int, size: int) -> FileSystem | None:
@@ -97,7 +98,8 @@ def _ext(block: bytes) -> FileSystem:
     blocks = struct.unpack_from("<I", block, 4)[0] | (struct.unpack_from("<I", block, 0x150)[0] << 32 if wide else 0)
     free = struct.unpack_from("<I", block, 12)[0] | (struct.unpack_from("<I", block, 0x158)[0] << 32 if wide else 0)
     name, number = _text(block[120:136]), _uuid(block[104:120])
-    return FileSystem(kind, name, number, not fault, fault, blocks * unit, free * unit)
+    inodes = struct.unpack_from("<I", block, 16)[0]
+    return FileSystem(kind, name, number, not fault, fault, blocks * unit, free * unit, inodes)
 
 
 def _btrfs(block: bytes) -> FileSystem:

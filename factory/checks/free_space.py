@@ -1,6 +1,8 @@
 """Free space: the root file system, and /boot when it is one of its own, can take what the first boot writes.
 
-*bytes* must be free, or *percent* of the file system. The root grows at the first boot; before that, it must boot.
+*bytes* must be free, or *percent* of the file system, and so many *inodes*: less is a warning. Where fewer bytes than
+*none*, or fewer inodes than *none_inodes*, are left, the first boot cannot even write what makes the root grow. With
+*strict*, too little is no warning either. What has a fixed number of inodes gets more as it grows.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ _MIB = 1 << 20
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
-    least, percent = int(rule.parameters.get("bytes", 250 * _MIB)), float(rule.parameters.get("percent", 10))
+    given = rule.parameters
+    least, percent = int(given.get("bytes", 250 * _MIB)), float(given.get("percent", 10))
+    inodes, strict = int(given.get("inodes", 1000)), bool(given.get("strict"))
+    none, none_inodes = int(given.get("none", 4 * _MIB)), int(given.get("none_inodes", 100))
     mounts = looked.image.mounts()
     told = []
     looked_at = set()  # subvolumes share the space of one file system
@@ -26,8 +31,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
         told.append(f"{place}: {system.free // _MIB} of {system.size // _MIB} MiB are free")
         # A kernel and its initramfs are about 80 MiB: a /boot of its own needs less than a root.
         enough = least if place != "/boot" else min(least, 100 * _MIB)
-        if system.free < enough and system.free * 100 < percent * system.size:
-            yield Problem(place, told[-1])
+        little = system.free < enough and system.free * 100 < percent * system.size
+        if little:
+            yield Problem(place, told[-1], warn=not strict and (place == "/boot" or system.free >= none))
+        if place != "/boot" and system.inodes is not None and system.inodes < inodes:
+            evidence = f"{place}: {system.inodes} more files can be made (inodes)"
+            yield Problem(place, evidence, warn=system.inodes >= none_inodes)
     if not told:
         raise NotApplicable("the root file system is of a kind that does not tell its free space here")
     yield Note(", ".join(told))

@@ -7,7 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.boot_files import initramfs
-from tests.rule_images import Case, Change, append, benign, cases, defect, link, prove, replace, write
+from tests.rule_images import (
+    Case,
+    Change,
+    Guest,
+    append,
+    benign,
+    broken,
+    cases,
+    check,
+    defect,
+    link,
+    make,
+    prove,
+    replace,
+    write,
+)
 from tests.rules.test_boot import BLS, GRUB, INITRD, OTHER, entry, in_initramfs
 from tests.trees import debian
 from tests.trees.common import DRIVERS, ESP_UUID, ROOT_UUID
@@ -22,6 +37,17 @@ def unit(name: str, text: str) -> list[Change]:
     return [write(path, text), link(f"/etc/systemd/system/multi-user.target.wants/{name}", path)]
 
 
+def inodes(free: int) -> Change:
+    """A root on which about so many more files can be made."""
+
+    def change(guest: Guest) -> None:
+        names = {*guest.files, *(str(parent) for path in guest.files for parent in Path(path).parents)}
+        guest.options = (*guest.options, "-N", str(len(names) + 12 + free))  # 11 are the file system's own
+
+    return change
+
+
+FULL, ALMOST = (write("/srv/large", b"x" * (size << 20)) for size in (45, 42))
 CASES = [
     # GEN-G06: devices needed at boot
     defect("GEN-G06", "debian", replace(FSTAB, ROOT_UUID, OTHER)),
@@ -96,9 +122,29 @@ CASES = [
     benign("BT04", "debian", write("/etc/initramfs-tools/conf.d/resume", f"#RESUME=UUID={OTHER}\nRESUME=none\n")),
     benign("BT04", "rhel", replace(BLS, " ro ", f" ro noresume resume=UUID={OTHER} ")),
     # GEN-G42: free space
-    defect("GEN-G42", "debian", write("/srv/large", b"x" * (45 << 20))),
+    defect("GEN-G42", "debian", inodes(53)),
+    defect("GEN-G42", "debian", inodes(700)),
+    defect("GEN-G42", "debian", FULL),
+    benign("GEN-G42", "debian", inodes(1500), alone=True),
+    defect("GEN-G42", "debian", ALMOST),
     benign("GEN-G42", "debian", write("/srv/large", b"x" * (30 << 20)), alone=True),
 ]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("change", "target", "status"),
+    [
+        (FULL, "mgc", "fail"),
+        (inodes(53), "mgc", "fail"),
+        (inodes(700), "mgc", "warn"),
+        (ALMOST, "mgc", "warn"),
+        (ALMOST, "aws", "fail"),
+    ],
+)
+def test_only_a_root_without_any_room_is_refused(change: Change, target: str, status: str, tmp_path: Path) -> None:
+    found = broken(check(make(tmp_path / "disk.raw", "debian", change), target))["GEN-G42"]
+    assert [each.status for each in found] == [status]
 
 
 @pytest.mark.real
