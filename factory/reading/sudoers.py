@@ -97,6 +97,8 @@ def fault(rule: str) -> str:
         end = re.match(r"[^()=]*\)\s*(\))?", f"={what}"[found.end() :])
         if end is None or end[1]:
             return "no rule: its parentheses do not match"
+        if not f"={what}"[found.end() + end.end() :].strip():
+            return "no rule: it allows no command"
     if tag := re.search(r"(?:^|[=,)])\s*((?:NO)?(?:PASSWD|EXEC|SETENV))\s+ALL\b", what):
         return f"no rule: {tag[1]} lacks its colon"
     return ""

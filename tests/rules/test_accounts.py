@@ -130,13 +130,14 @@ SUDOERS = [
     defect("SH10", "debian", write("/etc/sudoers.d/x", "foo bar baz\n", 0o440)),
     defect("SH10", "suse", append("/etc/sudoers", "root ALL=(ALL) NOPASSWD ALL\n")),
     defect("SH10", "rhel", append("/etc/sudoers", "root ALL=\n")),
+    defect("SH10", "rhel", append("/etc/sudoers", "root ALL=(ALL)\n")),
     benign(
         "SH10",
         "rhel",
         append(
             "/etc/sudoers",
             'Cmnd_Alias A = /bin/a, \\\n /bin/b\nDefaults!A !syslog\n"%domain users" ALL=(root, bin : adm) PASSWD: A\n'
-            "%x ALL=() /bin/a \\(x, (: adm) EXEC: /bin/b ^(a|b)=(c)$ : H = ROLE=r TYPE=t sudoedit /x, !/bin/c\n",
+            "%x ALL=() /bin/a \\,(b x, (: adm) EXEC: /bin/b ^(a|b)=(c)$ : H = ROLE=r TYPE=t sudoedit /x, !/bin/c\n",
         ),
     ),
     benign("SH10", "debian", write(f"{SUDO}.bak", "packer ALL=(ALL) NOPASSWD:ALL\n", 0o440)),

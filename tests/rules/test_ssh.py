@@ -80,6 +80,12 @@ STARTS = [
     defect("GEN-G18", "debian", append(MAIN, "{{ ssh_options }}\n")),
     defect("GEN-G18", "alpine", append(MAIN, "Ciphers aes256-ctr,foo@bar\n")),
     defect("GEN-G18", "debian", append(MAIN, "MACs +hmac-foo\n")),
+    defect(
+        "GEN-G18",
+        "debian",
+        write("/usr/sbin/sshd", b"\x7fELF\0aes256-ctr\0curve25519-sha256\0", 0o755),
+        append(MAIN, "KexAlgorithms mlkem768x25519-sha256,curve25519-sha256\n"),
+    ),
     defect("GEN-G18", "alpine", remove(MAIN), related=("GEN-G20", "SH08")),
     defect("GEN-G18", "debian", edit("/etc/passwd", lambda text: text.replace("sshd:", "other:"))),
     defect("GEN-G18", "debian", write(f"{SYSTEM}/ssh.service.d/x.conf", "[Service]\nExecStart=\n")),
