@@ -13,7 +13,7 @@ from factory.checks import Looked, Note, Problem, Rule, without_words
 from factory.checks.drivers import MADE_ANEW, readable
 from factory.inspection import Image, Unreadable
 from factory.leftovers import text
-from factory.reading import boot_entries, devices, fstab, grub_defaults, mount_options, systemd
+from factory.reading import boot_entries, devices, dracut, fstab, grub_defaults, mount_options, systemd
 from factory.reading.boot_entries import BootEntry
 from factory.reading.devices import Devices
 from factory.reading.fstab import Mount
@@ -189,6 +189,14 @@ def _next_update(image: Image, disk: Devices) -> Iterator[Problem]:
             key, _, value = option.partition("=")
             if key in ("root", "resume") and disk.judge(value) in ("missing", "name"):
                 yield Problem(setting.path, f"{setting.evidence}: {option} goes into the next boot entry", warn=True)
+    for line in dracut.settings(image):
+        for word in line.words if line.name == "kernel_cmdline" else ():
+            key, _, value = word.partition("=")
+            found = disk.judge(f"/dev/{value}" if key == "rd.lvm.lv" else value)
+            if key in ("root", "resume", "rd.lvm.lv") and found in ("missing", "name"):
+                fix = f"Take {word} out of line {line.line} of {line.path}"
+                evidence = f"{line.path}:{line.line}: {word} goes into the next initramfs"
+                yield Problem(line.path, evidence, warn=True, fix=fix)
 
 
 def _names_a_device(line: Mount) -> bool:

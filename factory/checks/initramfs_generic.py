@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from factory.checks import Looked, NotApplicable, Note, Problem, Rule
 from factory.inspection import Image
 from factory.leftovers import text
+from factory.reading import dracut
 from factory.reading.kernels import Kernel
 from factory.reading.kernels import read as read_kernels
 
-_DRACUT = ("/usr/lib/dracut/dracut.conf.d", "/etc/dracut.conf.d")
 _TOOLS = ("/etc/initramfs-tools/initramfs.conf", "/usr/share/initramfs-tools/conf.d/*", "/etc/initramfs-tools/conf.d/*")
 _ALPINE = "/etc/mkinitfs/mkinitfs.conf"
 _FOR_ALL = ("most",)
+_NEEDED = {"virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "scsi_mod"}
 
 
 def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
@@ -26,7 +27,12 @@ def check(looked: Looked, rule: Rule) -> Iterator[Problem | Note]:
             yield Problem(path, f"{path}:{line}: MODULES={value}")
         notes.append(f"{path}:{line}: MODULES={value}" if path else "initramfs-tools: MODULES=most by default")
     if image.exists("/usr/lib/dracut") or image.exists("/etc/dracut.conf.d") or image.exists("/etc/dracut.conf"):
-        path, line, value = _last(image, _dracut_files(image), "hostonly") or ("", 0, "no")
+        path, line, value = _last(image, dracut.files(image), "hostonly") or ("", 0, "no")
+        for setting in dracut.settings(image):
+            gone = sorted(_NEEDED & {word.replace("-", "_") for word in setting.words})
+            if setting.name == "omit_drivers" and gone:
+                fix = f"Take {' '.join(gone)} out of line {setting.line} of {setting.path}"
+                yield Problem(setting.path, f"{setting.evidence}: the next initramfs finds no virtio disk", fix=fix)
         if value.lower() in ("yes", "y", "1", "true"):
             yield Problem(path, f"{path}:{line}: hostonly={value}")
         notes.append(f"{path}:{line}: hostonly={value}" if path else "dracut: hostonly is not set")
@@ -59,12 +65,3 @@ def _tools_files(image: Image) -> list[str]:
     found = [path for pattern in _TOOLS for path in image.glob(pattern)]
     return [path for path in found if re.fullmatch(r"[\w.-]+", path.rpartition("/")[2])
             and not path.endswith((".dpkg-old", ".dpkg-dist", ".dpkg-new", ".bak", ".orig"))]  # fmt: skip
-
-
-def _dracut_files(image: Image) -> list[str]:
-    """dracut.conf, then the drop-ins by name; one in /etc takes the place of its namesake in /usr."""
-    by_name = {}
-    for folder in _DRACUT:
-        for path in image.glob(f"{folder}/*.conf"):
-            by_name[path.rpartition("/")[2]] = path
-    return ["/etc/dracut.conf", *(by_name[name] for name in sorted(by_name))]

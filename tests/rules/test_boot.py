@@ -161,6 +161,9 @@ CASES = [
     defect("GEN-G04", "rhel", remove("/etc/dracut.conf.d/generic.conf"),
            write("/usr/lib/dracut/dracut.conf.d/01-dist.conf", 'hostonly="yes"\n')),
     defect("GEN-G04", "alpine", replace("/etc/mkinitfs/mkinitfs.conf", " virtio", "")),
+    defect("GEN-G04", "rhel", write("/etc/dracut.conf.d/x.conf", 'omit_drivers+=" virtio-blk virtio_net "\n')),
+    benign("GEN-G04", "rhel", write("/etc/dracut.conf.d/x.conf", 'omit_drivers+=" nouveau virtio_gpu "\n'
+           '#omit_drivers+=" virtio_blk "\nadd_drivers+=" virtio_blk "\n')),
     benign("GEN-G04", "debian", append("/etc/initramfs-tools/initramfs.conf", "# MODULES=dep would be smaller\n")),
     benign("GEN-G04", "rhel", write("/usr/lib/dracut/dracut.conf.d/01-dist.conf", 'hostonly="yes"\n')),
     # GEN-G05: the serial console

@@ -103,6 +103,10 @@ CASES = [
     benign("GEN-G06", "rhel", in_initramfs("rhel", {
         "etc/cmdline.d/95root-dev.conf": f" root=UUID={ROOT_UUID} rootfstype=ext4 rootflags=rw,relatime\n".encode(),
         "etc/cmdline.d/00-btrfs.conf": b"# nothing\n"}), alone=True),
+    *(defect("GEN-G06", "rhel", write("/etc/dracut.conf.d/x.conf", f'kernel_cmdline{text}\n'))
+      for text in ('="root=/dev/sda2"', '+=" resume=/dev/sda3 "', "+='rd.lvm.lv=cl/root'")),
+    benign("GEN-G06", "rhel", write("/etc/dracut.conf.d/x.conf", '#kernel_cmdline="root=/dev/sda2"\n'
+           f'kernel_cmdline+=" root=UUID={ROOT_UUID} rd.hostonly=0 "\ninstall_items+=" /dev/sda2 "\n')),
     # GEN-G07: foreign mounts
     *(defect("GEN-G07", "debian", append(FSTAB, f"{line}\n")) for line in (
         "10.0.0.5:/export /mnt nfs defaults 0 0", "//files/share /mnt cifs credentials=/root/.c 0 0",
