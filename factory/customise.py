@@ -18,6 +18,7 @@ from factory.layers.layering import Layering
 from factory.provision.packages import prepared, system_of
 from factory.provision.session import FOLDER, Session
 from factory.renewal import set_clock
+from factory.renewal.way_in import why_shut
 
 if TYPE_CHECKING:
     from factory.bases import Base
@@ -73,7 +74,10 @@ def _customise(session: Session, start: Begun, layering: Layering, console: Cons
     recipe, done, clock = session.recipe, layering.start.index, Clock()
 
     def came_to(index: int) -> None:
-        layering.came_to(index, start.machine, start.identity, start.seed_size, session.lists_at, session.sources)
+        layering.came_to(
+            index, start.machine, start.identity, start.seed_size, session.lists_at, session.sources,
+            why_shut=lambda: why_shut(session.guest, timeout=60 * session.scale),
+        )  # fmt: skip
         if clock.leapt():
             set_clock(session.guest)
 

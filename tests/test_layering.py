@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from factory import cache, layers
+from factory import cache, disk, layers
 from factory.console import Console
 from factory.errors import BuildError, HostError, MachineError
 from factory.layers import Policy, choose
@@ -176,3 +176,33 @@ def test_a_memory_that_finds_no_room_takes_none(store: cache.Cache, tmp_path: Pa
         assert len(machine.begun) == tries, "where memory and more is not free, nothing is written"
         assert not list(tmp_path.glob("*.memory")), "it would fill the disk until the build ends"
     assert store.entries() == []
+
+
+class Saved:
+    """A machine that can be saved, as often as it is asked."""
+
+    spec = SimpleNamespace(uuid="u" * 36)
+
+    def __init__(self) -> None:
+        self.points: list[str] = []
+
+    def checkpoint(self, memory: Path, overlay: Path) -> Path:
+        self.points.append(memory.stem)
+        memory.write_bytes(b"memory")
+        disk.create(overlay, "qcow2", 1 << 20)
+        return overlay
+
+
+@pytest.mark.real
+def test_no_layer_is_kept_of_a_guest_that_lets_no_later_build_in(store: cache.Cache, tmp_path: Path) -> None:
+    disk.create(tmp_path / "base", "qcow2", 1 << 20)
+    machine = Saved()
+    with layering_of(tmp_path, saves=True) as layering:
+        layering.begun()
+        for index in (0, 6):
+            shut = "PermitRootLogin is no" if index else ""
+            layering.came_to(index, cast(Any, machine), identity(), 0, 0.0, "", lambda shut=shut: shut)  # type: ignore[misc]
+        assert "root could not log in to it: PermitRootLogin is no" in layering.uses[6].why
+    assert machine.points == ["layer-0"]
+    again = layering_of(tmp_path, saves=True)
+    assert "PermitRootLogin is no" in again.uses[6].why, "factory plan says why"

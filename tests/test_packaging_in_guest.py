@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,8 +233,11 @@ class Points:
         self.keys: tuple[LayerKey, ...] = ()
         self.lists: dict[int, tuple[float, str]] = {}
 
-    def came_to(self, index: int, _machine: object, _identity: object, _size: int, *lists: Any) -> None:
+    def came_to(
+        self, index: int, _machine: object, _identity: object, _size: int, *lists: Any, why_shut: Callable[[], str]
+    ) -> None:
         self.lists[index] = lists
+        assert why_shut() == "", "a guest without sshd cannot be asked"
 
 
 @pytest.mark.parametrize(

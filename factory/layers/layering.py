@@ -8,7 +8,7 @@ on. A step that is quicker than its layer is run again instead.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -154,9 +154,18 @@ class Layering:
         self._since = time.monotonic()
 
     def came_to(
-        self, index: int, machine: Machine, identity: Identity, seed_size: int, lists_at: float, sources: str
+        self,
+        index: int,
+        machine: Machine,
+        identity: Identity,
+        seed_size: int,
+        lists_at: float,
+        sources: str,
+        why_shut: Callable[[], str] = lambda: "",
     ) -> None:
         """The point *index* of the build is reached: keep a layer of it, if that is allowed and worth it.
+
+        *why_shut* says why no later build could log in to the guest as it is now; empty when one could.
 
         Raises BuildError when a file that was used for it is not what its key says any more.
         """
@@ -170,6 +179,10 @@ class Layering:
             return
         if 0 < index < len(self.keys) - 2 and worked < WORTH:
             self._without[key.key] = f"it took {worked:.1f} s, less than to keep it"
+            return
+        if shut := self._console.safe(why_shut()):
+            self._without[key.key] = f"root could not log in to it: {shut}"
+            self._console.say(f"No layer is kept after {key.name}: root could not log in to it, because {shut}.")
             return
         facts = layers.facts_of(
             identity,
