@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ LONGEST_WAIT = 30  # seconds, whatever a server's Retry-After says
 BUSY = (429, 500, 502, 503, 504)
 BLOCK = 1 << 18  # bytes
 LONGEST_ANSWER = 4 << 20  # bytes of an answer of a service
+TRICKLE = 4  # times the longest silence that the body of such an answer may take
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")  # of other programs
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch
@@ -170,7 +172,7 @@ def exchange(
 ) -> Answer:
     """Send exactly one request and read its answer, whatever its status: nothing is sent again, no redirect followed.
 
-    *seconds* is the longest silence.
+    *seconds* is the longest silence; the body has to be there after a few times that.
     Only https, and http to a loopback address, which no proxy sees. Raises Unanswered.
     """
     import requests
@@ -198,10 +200,22 @@ def exchange(
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 verify=ca_bundle(),
             ) as response:
-                content = response.raw.read(LONGEST_ANSWER, decode_content=True)
-                return Answer(response.status_code, response.headers, content)
+                return Answer(response.status_code, response.headers, _body(response, TRICKLE * seconds))
         except (requests.RequestException, HTTPError, OSError) as error:
             raise Unanswered(_translated(error, url, failure)) from error
+
+
+def _body(response: requests.Response, seconds: float) -> bytes:
+    """The beginning of a body; one that is not there after *seconds*, because it trickles, is raised as a timeout."""
+    import requests
+
+    read = getattr(response.raw, "read1", response.raw.read)  # read1 gives what is there; old urllib3 has none
+    end, body = time.monotonic() + seconds, bytearray()
+    while block := read(min(BLOCK, LONGEST_ANSWER - len(body)), decode_content=True):
+        body += block
+        if time.monotonic() > end:
+            raise requests.exceptions.ReadTimeout(f"Its answer was not there after {seconds:.0f} s")
+    return bytes(body)
 
 
 def loopback(url: str) -> bool:

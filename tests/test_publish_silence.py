@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from factory import http
 from factory.console import Console
 from factory.errors import PublishError
 from factory.publish import PresignedUrl, mgc, probe, s3, store
@@ -233,3 +237,58 @@ def test_machine_types_are_asked_for_again_after_a_short_pause(scene: Scene) -> 
     assert scene.prepare().before_upload() is None
     assert scene.cloud.count("TYPES") == 2
     assert "MGC-R06" not in scene.shown.getvalue()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 500\r\n\r\n", b"Connection: close\r\n\r\n"])
+def test_an_answer_that_trickles_is_given_up(head: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError), server.accept()[0] as client:
+                client.recv(9999)
+                client.sendall(HEAD + head)
+                for _ in range(50):
+                    client.sendall(b" ")
+                    time.sleep(0.2)
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(http.Unanswered) as caught:
+            http.exchange("GET", f"http://127.0.0.1:{server.getsockname()[1]}/", headers={}, seconds=0.5)
+        assert time.monotonic() - began < 5
+        assert caught.value.error.code == "http.timeout"
+        thread.join(15)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"Content-Length: 9\r\n\r\n[1, 2, 3]", b"[1, 2, 3]"),
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\n[1, \r\n5\r\n2, 3]\r\n0\r\n\r\n", b"[1, 2, 3]"),
+        (b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"[1, 2, 3]"), b"[1, 2, 3]"),
+        (b"Content-Length: 0\r\n\r\n", b""),
+        (b"Content-Length: 9\r\n\r\n[1, 2", None),
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\n[1, \r\n", None),
+    ],
+)
+def test_an_answer_is_whole_or_none(answer: bytes, body: bytes | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as client:
+                client.recv(9999)
+                client.sendall(HEAD + answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        if body is None:
+            with pytest.raises(http.Unanswered):
+                http.exchange("GET", url, headers={}, seconds=5)
+        else:
+            assert http.exchange("GET", url, headers={}, seconds=5).body == body
+        thread.join(5)
