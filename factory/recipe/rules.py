@@ -14,7 +14,7 @@ from pathlib import Path
 
 from factory.errors import UsageError
 from factory.quoting import quote
-from factory.recipe import cloud_init, files, words
+from factory.recipe import cloud_init, files, scrubbed, words
 from factory.recipe.assertions import TESTS
 from factory.recipe.files import FileFault
 from factory.recipe.kinds import Switch, did_you_mean, nearest
@@ -187,6 +187,11 @@ def _copied(source: Source, name: str, template: bool) -> tuple[bool, list[FileF
         return False, [fault]
 
 
+def copies_stay(source: Source) -> Found:
+    """No copy goes where the image cannot keep it."""
+    yield from scrubbed.faults(source.root, source.folder)
+
+
 def keys_are_the_promised_ones(source: Source) -> Found:
     """A repository's key file holds the key with the fingerprint that the recipe names."""
     from factory import openpgp
@@ -308,6 +313,7 @@ RULES: tuple[Callable[[Source], Found], ...] = (
     targets_are_known,
     ignored_rules_are_known,
     files_exist,
+    copies_stay,
     keys_are_the_promised_ones,
     settings_fit,
     network_is_there_when_needed,
