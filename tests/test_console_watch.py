@@ -129,6 +129,17 @@ def test_an_ssh_server_that_ran_and_then_fails_for_good(
     assert (death[0].code if death else "") == (("machine.ssh-closed" if words else "machine.no-seed") if dead else "")
 
 
+def test_an_ssh_server_that_does_not_start_is_told_within_ten_seconds_of_an_emulated_guest_too(tmp_path: Path) -> None:
+    machine = Machine(SimpleNamespace(accelerator=Accelerator("tcg", "a test")), spec_on(tmp_path / "console"))  # type: ignore[arg-type]
+    write(machine.console, LINUX + CLOUD_INIT + SSH_FAILS)
+    machine.console.read()
+    machine.console._since = time.monotonic() - 2
+    assert machine.console.death(waiting=True) is None
+    machine.console._since = time.monotonic() - 8
+    death = machine.console.death(waiting=True)
+    assert death and death[0].code == "machine.ssh-closed"
+
+
 def test_an_emulated_guest_gets_more_time_to_come_up_all_the_same(tmp_path: Path) -> None:
     machines = [
         Machine(SimpleNamespace(accelerator=Accelerator(name, "a test")), spec_on(tmp_path / name))  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ class Death:
     pattern: re.Pattern[str]
     cause: str
     hint: str
-    patience: float = 0.0  # seconds, scaled, that a boot gets to come up all the same, before it counts
+    patience: float = 0.0  # seconds that a boot gets to come up all the same, before it counts
+    scaled: bool = True  # whether an emulated guest gets several times as long
     unless: re.Pattern[str] | None = None  # whose words, before or after, rule it out
     until: re.Pattern[str] | None = None  # whose words take back every sign before them
 
@@ -85,6 +86,7 @@ DEATHS = (
         "It found no seed: its datasource_list leaves out NoCloud and ConfigDrive, the kernel has no driver of the "
         "seed's disk, or cloud-init is disabled in the image",
         patience=6,
+        scaled=False,
         unless=re.compile(r"cloud-init\[\d|Cloud-init v"),
         until=SSH_STARTED,
     ),
@@ -108,6 +110,7 @@ DEATHS = (
         "The guest's SSH server did not start",
         "Its configuration is wrong ('sshd -t' in the guest tells), or it has no host keys",
         patience=6,
+        scaled=False,  # a second start follows the first failure at once, or not at all
         until=SSH_STARTED,
     ),
     Death(
@@ -224,7 +227,8 @@ class ConsoleWatch:
         """
         if self._death is None or (self._death[0].patience and not waiting):
             return None
-        return self._death if time.monotonic() - self._since >= self._death[0].patience * self._scale else None
+        patience = self._death[0].patience * (self._scale if self._death[0].scaled else 1)
+        return self._death if time.monotonic() - self._since >= patience else None
 
     @property
     def silent_for(self) -> float:
