@@ -22,7 +22,7 @@ from tests.object_store import KEY_ID, SECRET
 from tests.publishing_site import Site, healthy, site
 
 __all__ = ["healthy", "site"]
-pytestmark = [pytest.mark.real, pytest.mark.beside]
+pytestmark = pytest.mark.real  # not beside others: it looks at the words of all processes
 
 
 BESIDE_A_BUILD = """

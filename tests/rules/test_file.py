@@ -399,7 +399,7 @@ CASES = [
     benign("GEN-F12", "rhel", on_disk(lvm_early), alone=True),
     defect("GEN-F13", "debian", digests("0" * 64)),
     benign("GEN-F13", "debian", digests(), alone=True),
-    defect("GEN-F14", "debian", write("/usr/bin/dash", elf(183), 0o755), related=("MGC-F07",)),
+    defect("GEN-F14", "debian", write("/usr/bin/dash", elf(183), 0o755), related=("MGC-F07", "GEN-G05")),
     benign("GEN-F14", "debian", write("/usr/lib/firmware.elf", elf(183)), alone=True),
     defect("MGC-F07", "debian", write("/usr/bin/dash", elf(3), 0o755), related=("GEN-F14",)),
     benign("MGC-F07", "debian", write("/usr/bin/dash.arm", elf(40), 0o755), alone=True),
