@@ -66,10 +66,10 @@ def work_folder(name: str = "work") -> Path:
 
 def spec_of(work: Path, content: bytes = b"", name: str = "machine", **changes: Any) -> MachineSpec:
     """A small machine whose disk begins with *content*."""
-    disk = work / f"{name}.raw"
-    disk.write_bytes(content.ljust(MIB, b"\0"))
+    drive = work / f"{name}.raw"
+    drive.write_bytes(content.ljust(MIB, b"\0"))
     console = work / f"{name}.log"
-    settings: dict[str, Any] = {"disks": (Disk(disk, "raw"),), "cpus": 1, "memory": 64 * MIB, "ssh_port": free_port()}
+    settings: dict[str, Any] = {"disks": (Disk(drive, "raw"),), "cpus": 1, "memory": 64 * MIB, "ssh_port": free_port()}
     return MachineSpec(
         name=name, uuid=new_uuid(), mac=new_mac(), console=console, accelerator="tcg", **(settings | changes)
     )
@@ -192,6 +192,25 @@ def kept_after_a_failure(seconds: str = "60") -> None:
     workspace.keep("step.failed", ["build", "web"])
     folder = workspace.fail()
     tell(build_id=workspace.build_id, failed=folder, work=workspace.work, port=spec.ssh_port)
+
+
+def disks_of_a_failed_build(keep: str) -> None:
+    """A build fails without a machine that could be entered: its disks are two overlays, one on the other."""
+    state = Path(os.environ["FACTORY_STATE"])
+    base = state / "cached" / "base.qcow2"
+    base.parent.mkdir(parents=True)
+    disk.create(base, "qcow2", MIB)
+    workspace = Workspace.create("web", "0" * 8, output=state / "out", state=state)
+    frozen, overlay = workspace.work / "frozen.qcow2", workspace.work / "disk.qcow2"
+    with (
+        contextlib.suppress(FactoryError),
+        Hypervisor(workspace.work, TCG, owner=workspace, keep=float(keep)) as hypervisor,
+    ):
+        disk.create_overlay(hypervisor.enclosure.path(base), "qcow2", frozen)
+        disk.create_overlay(hypervisor.enclosure.path(frozen), "qcow2", overlay)
+        raise MachineError("a step failed")
+    tell(base=base, frozen=frozen, below_both=[disk.info(each, "qcow2").backing for each in (frozen, overlay)])
+    workspace.discard()
 
 
 def kept_when_refused(keep: str) -> None:

@@ -63,6 +63,12 @@ def failed(tmp_path: Path) -> Iterator[Facts]:
 
 
 @pytest.mark.real
+def test_disks_that_are_kept_name_what_they_lie_on_as_everybody_sees_it(tmp_path: Path) -> None:
+    told = told_by(tmp_path, "disks_of_a_failed_build", "60")
+    assert told["below_both"] == [told["base"], told["frozen"]]
+
+
+@pytest.mark.real
 def test_a_kept_machine_outlives_its_build_and_gc_ends_it(tmp_path: Path, failed: Facts) -> None:
     assert started(failed["owner"]) is None
     time.sleep(2)  # whatever ends machines of dead builds has had its time

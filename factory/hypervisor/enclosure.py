@@ -43,7 +43,7 @@ class Enclosure:
         self.account = account() if embedded else ""
         self._work = work.absolute()
         self._link: Path | None = None
-        self._files = 0
+        self._shown: dict[Path, Path] = {}  # by the name that QEMU sees
         self._folder: Path | None = None
         if self.account:
             self._folder = _enter(secrets.token_hex(4))
@@ -69,11 +69,17 @@ class Enclosure:
         if not self._folder:
             self._require_open(file)
             return file
-        self._files += 1
-        shown = self._folder / f"{self._files}{file.suffix}"
+        shown = self._folder / f"{len(self._shown) + 1}{file.suffix}"
+        self._shown[shown] = file
         shown.touch()
         _mount(file, shown, MS_BIND)
         return shown
+
+    def outside(self, seen: Path) -> Path:
+        """The file that QEMU sees at *seen*, by its name for everybody, which does not end with this process."""
+        if seen.is_relative_to(self.work):
+            return self._work / seen.relative_to(self.work)
+        return self._shown.get(seen, seen)
 
     def give(self, file: Path) -> None:
         """Make the account the owner of *file*, so that QEMU may write it."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from factory import disk
 from factory.errors import FactoryError, HostError
 from factory.hypervisor import embedded, kept_machine
 from factory.hypervisor.accelerator import Accelerator
@@ -66,7 +67,17 @@ class Hypervisor:
                 self._keep = 0.0
                 if self.owner:
                     kept_machine.unkeep(self.owner)
+        if self._keep and self.owner and not self.owner.entry.kept_machine:  # which has them open
+            self._readdress()
         self._closing.close()
+
+    def _readdress(self) -> None:
+        """Let the disks that are kept name what they lie on as everybody sees it, for a look by hand."""
+        for overlay in self.work.glob("*.qcow2"):
+            with contextlib.suppress(FactoryError):  # it is kept as it is: the build has its own end to tell of
+                backing = disk.info(overlay, "qcow2").backing
+                if backing and (base := self.enclosure.outside(Path(backing))) != Path(backing):
+                    disk.relocate(overlay, base)
 
     @contextlib.contextmanager
     def machine(self, spec: MachineSpec) -> Iterator[Machine]:
