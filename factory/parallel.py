@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -255,6 +256,19 @@ def _ended(plan: Plan, options: Options, connection: Connection) -> tuple[Built 
         return None, error
     except ImportError as error:
         return None, libraries.lacking(error)
+    except Exception as error:  # noqa: BLE001 - told with its traceback; the other builds are not to end with it
+        return None, defect(plan, error)
+
+
+def defect(plan: Plan, error: Exception) -> BuildError:
+    """An exception of ours that ended the build of *plan*, one of several, as an error that ends no other."""
+    return BuildError(
+        f"the build of {plan.recipe.name} was ended by a defect of the factory",
+        cause=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        hint="Please report it with the lines below; the other recipes are built all the same",
+        output="".join(traceback.format_exception(error)),
+        code="build.defect",
+    )
 
 
 class _View:

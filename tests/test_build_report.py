@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +15,8 @@ from factory.build import Built, Options
 from factory.console import Console
 from factory.errors import BuildError, FactoryError, ImageRefused, PublishError, StepFailed
 from factory.findings import Finding, Findings, Severity, Status
-from factory.plan import Plan
+from factory.parallel import _ended
+from factory.plan import Plan, make_plan
 from factory.workspace import Workspace
 from tests import command_line
 from tests.command_line import Done
@@ -103,6 +105,28 @@ def test_one_build_that_is_red_writes_it_too(factory: Factory, begun: list[str],
     done = factory("build", "nginx", "--junit", tmp_path / "a.xml")
     assert done.returncode == 5
     assert [suite.get("failures") for suite in suites(tmp_path / "a.xml")] == ["1"]
+
+
+def test_a_defect_of_ours_ends_one_of_several_builds_and_shows_itself(
+    factory: Factory, begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = build.build
+
+    def defective(plan: Plan, options: Options, console: Console) -> Built:
+        if plan.recipe.name == "nginx":
+            raise ZeroDivisionError("by nobody")
+        return good(plan, options, console)
+
+    monkeypatch.setattr(build, "build", defective)
+    done = factory("build", "nginx", "minimal", "--jobs", "1", "--junit", tmp_path / "a.xml")
+    assert (done.returncode, begun) == (4, ["minimal"])
+    assert "(build.defect)" in done.stderr and "Traceback" in done.stderr and "in defective" in done.stderr
+    assert [suite.get("errors") for suite in suites(tmp_path / "a.xml")] == ["1", "0"]
+    plan = make_plan("nginx")
+    built, error = _ended(plan, Options(), cast(Any, None))  # the same in a process of its own
+    assert built is None and error is not None and error.code == "build.defect"
+    with pytest.raises(ZeroDivisionError):  # of one alone, Python tells
+        factory("build", "nginx")
 
 
 def test_a_build_that_could_not_be_published_has_its_findings_and_the_error(

@@ -197,7 +197,7 @@ def _again(context: typer.Context, plan: Plan, values: list[str]) -> tuple[str, 
 def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended]:
     """Build one after the other; one that fails stops no other."""
     from factory.build import build as run
-    from factory.parallel import Ended
+    from factory.parallel import Ended, defect
 
     ends = []
     for plan, options in wanted:
@@ -205,6 +205,12 @@ def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended
             ends.append(Ended(plan, run(plan, options, console)))
         except FactoryError as error:
             ends.append(Ended(plan, error=error))
+        except (BrokenPipeError, ImportError):  # not of this recipe
+            raise
+        except Exception as error:
+            if len(wanted) == 1:
+                raise
+            ends.append(Ended(plan, error=defect(plan, error)))
     return ends
 
 
