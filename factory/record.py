@@ -56,7 +56,7 @@ class Record:
 
     def _manifest(self) -> manifest.Manifest:
         info = disk.info(self.image, "qcow2")
-        plan, base, recipe = self.site.plan, self.site.base, self.site.plan.recipe
+        plan, base, recipe, console = self.site.plan, self.site.base, self.site.plan.recipe, self.site.console
         return manifest.Manifest.model_validate(
             {
                 "schema": 1,
@@ -84,9 +84,7 @@ class Record:
                 "ended": max(datetime.now(UTC), self.started),  # the clock may have been set back meanwhile
                 "accelerator": self.site.hypervisor.accelerator.name,
                 "tools": {**self.tools, "factory": __version__},
-                "stages": tuple(
-                    self._stage(record) for record in self.site.console.timeline() if record.start >= self.started
-                ),
+                "stages": tuple(map(self._stage, console.timeline(console.outermost()))),
                 "packages": tuple(manifest.PackageEntry(**package) for package in self.customised.packages),
                 "image": {
                     "file": self.image.name,

@@ -258,8 +258,15 @@ def test_a_file_that_is_no_manifest_is_named_with_the_reason(tmp_path: Path, con
 @pytest.mark.real
 def test_a_clock_that_was_set_back_while_it_was_built_costs_no_build(tmp_path: Path) -> None:
     began = datetime.now(UTC) + timedelta(hours=3)
-    document = recorded(tmp_path, recipe_files.HEAD, began)
+    console = Console.quiet()
+    with console.stage("other"), console.stage("boot"):
+        pass
+    with console.stage("web"):
+        with console.stage("boot"):
+            pass
+        document = recorded(tmp_path, recipe_files.HEAD, began, console=console)
     assert document.started == document.ended == began
+    assert [stage.path for stage in document.stages] == ["web/boot"]  # its own, all of them
 
 
 @pytest.mark.real

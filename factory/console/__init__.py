@@ -136,6 +136,10 @@ class Console:
         with self._lock:
             return [stage.record for stage in self._all() if stage.record is not None and stage.within(under)]
 
+    def outermost(self) -> Stage | None:
+        """The outermost of the stages that this thread is in."""
+        return self._mine()[0] if self._innermost() else None
+
     # Text
 
     def say(self, text: str) -> None:
