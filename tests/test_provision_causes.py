@@ -84,6 +84,18 @@ def test_the_guests_own_answer_is_understood() -> None:
     assert causes.judged("", 10) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "code"), [(1, 1, "step.guest-disk-full"), (1, 2, "step.guest-out-of-memory")]
+)
+def test_a_kernel_that_counts_its_kills_needs_no_clock(before: int, now: int, code: str) -> None:
+    counted = f"\noom_kill {before}\noom_kill {now}\n"
+    answer = DF.format(used=1, percent="100%").replace("\n", counted, 1) + KILLED
+    found = causes.judged(answer, 10)
+    assert found is not None and found[2] == code
+    no_log = causes.judged(answer.replace(KILLED, "").replace("100%", "40%"), 10)
+    assert (no_log is not None and "killed a program" in no_log[0]) == (now > before)
+
+
 # -- behind a real SSH server
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the guest's own root is needed")

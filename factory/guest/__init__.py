@@ -112,6 +112,7 @@ class Guest:
         self,
         command: str,
         *,
+        before: str = "",
         timeout: float = 600.0,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
@@ -122,7 +123,7 @@ class Guest:
         """Run a shell *command*; *timeout* in seconds; each line of output goes to *on_line* as it comes.
 
         Standard input holds *stdin* (bytes, or a function that writes them to a file) and is then closed, so a command
-        that asks for input sees its end.
+        that asks for input sees its end. *before* is a command that goes before it and is not shown.
         Raises BuildError when *check* and the status is not 0, MachineError when the connection or the machine dies or
         the time is up (its ``__cause__`` is then a TimeoutError), and whatever the function *stdin* raises.
         """
@@ -133,7 +134,7 @@ class Guest:
         try:
             channel = self._open()
             try:
-                channel.exec_command(exports + command)
+                channel.exec_command(before + exports + command)
                 feed = Feed(channel, stdin)
                 feed.start()
                 stdout, stderr = drain(channel, start + timeout, on_line, alive)

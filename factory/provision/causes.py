@@ -58,9 +58,14 @@ CAUSES = (
     ),
 )
 KILLED = re.compile(r"^\[ *([0-9.]+)\].*Killed process \d+ \(([^)]+)\)", re.MULTILINE)
-SLACK = 1.0  # seconds between the guest's clock and ours; what a step before this one did is not its fault
+COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)  # since the boot; Linux 4.13 and later
+BEFORE = "/run/factory/kills"
+NOTE = f"grep '^oom_kill ' /proc/vmstat 2>/dev/null > {BEFORE}; "
+"""Goes before a command whose failure is to be explained: what was killed before it is not its fault."""
+SLACK = 1.0  # seconds between the guest's clock and ours, where the kernel does not count
 QUESTION = (
-    "cat /proc/uptime; df -P -x squashfs -x iso9660 -x tmpfs -x devtmpfs 2>/dev/null; "
+    f"cat /proc/uptime; grep -h '^oom_kill ' {BEFORE} /proc/vmstat 2>/dev/null; "
+    "df -P -x squashfs -x iso9660 -x tmpfs -x devtmpfs 2>/dev/null; "
     "df -Pi -x squashfs -x iso9660 -x tmpfs -x devtmpfs -x vfat 2>/dev/null; dmesg 2>/dev/null | grep 'Killed process'"
 )
 
@@ -90,7 +95,7 @@ def _read(output: str) -> tuple[str, str, str] | None:
 def _asked(guest: Guest, seconds: float) -> tuple[str, str, str] | None:
     start = time.monotonic()
     try:
-        answer = guest.run(QUESTION, check=False, timeout=30).stdout
+        answer = guest.read(QUESTION, timeout=30)
     except (MachineError, BuildError):
         return None
     return judged(answer, seconds + time.monotonic() - start)
@@ -98,16 +103,23 @@ def _asked(guest: Guest, seconds: float) -> tuple[str, str, str] | None:
 
 def judged(answer: str, seconds: float) -> tuple[str, str, str] | None:
     """What the *answer* to QUESTION means for a step that began *seconds* ago."""
-    uptime = re.match(r"([0-9.]+) ", answer)
-    for when, name in KILLED.findall(answer):
-        if uptime and float(when) >= float(uptime[1]) - seconds - SLACK:
-            return (
-                f"The guest ran out of memory, and its kernel killed {name}",
-                MEMORY,
-                "step.guest-out-of-memory",
-            )
+    name = _killed(answer, seconds)
+    if name:
+        return f"The guest ran out of memory, and its kernel killed {name}", MEMORY, "step.guest-out-of-memory"
     for line in answer.splitlines():
         words = line.split()
         if len(words) >= 6 and words[4] == "100%" and words[5].startswith("/"):
             return f"The guest's file system at {words[5]} is full", FULL, "step.guest-disk-full"
     return None
+
+
+def _killed(answer: str, seconds: float) -> str:
+    """The program that the kernel killed last for lack of memory since the step began; empty when it killed none."""
+    kills = KILLED.findall(answer)
+    counts = [int(count) for count in COUNT.findall(answer)]
+    if len(counts) == 2:
+        before, now = counts
+        return (kills[-1][1] if kills else "a program") if now > before else ""
+    uptime = re.match(r"([0-9.]+) ", answer)
+    began = float(uptime[1]) - seconds - SLACK if uptime else float("inf")
+    return next((name for when, name in kills if float(when) >= began), "")

@@ -62,6 +62,7 @@ class Session:
         try:
             result = self.guest.run(
                 command,
+                before=causes.NOTE,
                 timeout=timeout * self.scale,
                 environment=environment,
                 on_line=line,
