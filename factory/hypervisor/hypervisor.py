@@ -67,14 +67,14 @@ class Hypervisor:
                 self._keep = 0.0
                 if self.owner:
                     kept_machine.unkeep(self.owner)
-        if self._keep and self.owner and not self.owner.entry.kept_machine:  # which has them open
-            self._readdress()
-        self._closing.close()
+        with self._closing:
+            if self._keep and self.owner and not self.owner.entry.kept_machine:  # which has them open
+                self._readdress()
 
     def _readdress(self) -> None:
         """Let the disks that are kept name what they lie on as everybody sees it, for a look by hand."""
         for overlay in self.work.glob("*.qcow2"):
-            with contextlib.suppress(FactoryError):  # it is kept as it is: the build has its own end to tell of
+            with contextlib.suppress(FactoryError, OSError):  # it is kept as it is: there is another end to tell of
                 backing = disk.info(overlay, "qcow2").backing
                 if backing and (base := self.enclosure.outside(Path(backing))) != Path(backing):
                     disk.relocate(overlay, base)
