@@ -254,7 +254,8 @@ from factory.console import Console
 console = Console.create("text")
 try:
     with console.stage("machine"), console.stage("waiting for SSH"):
-        time.sleep(30)
+        for _ in range(300):  # a signal just before one long sleep would be seen after it
+            time.sleep(0.1)
 except KeyboardInterrupt:
     raise SystemExit(130)
 """
