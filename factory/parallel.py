@@ -254,18 +254,19 @@ def _ended(plan: Plan, options: Options, connection: Connection) -> tuple[Built 
         return build(plan, options, Console.create("json", cast(TextIO, _Wire(connection)))), None
     except FactoryError as error:
         return None, error
-    except ImportError as error:
-        return None, libraries.lacking(error)
     except Exception as error:  # noqa: BLE001 - told with its traceback; the other builds are not to end with it
         return None, defect(plan, error)
 
 
-def defect(plan: Plan, error: Exception) -> BuildError:
-    """An exception of ours that ended the build of *plan*, one of several, as an error that ends no other."""
+def defect(plan: Plan, error: Exception) -> FactoryError:
+    """What no build should raise ended that of *plan*, one of several: told as an error, which ends no other."""
+    if isinstance(error, ImportError):
+        with contextlib.suppress(ImportError):  # of our own modules
+            return libraries.lacking(error)
     return BuildError(
         f"the build of {plan.recipe.name} was ended by a defect of the factory",
         cause=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-        hint="Please report it with the lines below; the other recipes are built all the same",
+        hint="Please report it with the traceback on standard error; the other recipes are built all the same",
         output="".join(traceback.format_exception(error)),
         code="build.defect",
     )

@@ -15,7 +15,7 @@ from factory.build import Built, Options
 from factory.console import Console
 from factory.errors import BuildError, FactoryError, ImageRefused, PublishError, StepFailed
 from factory.findings import Finding, Findings, Severity, Status
-from factory.parallel import _ended
+from factory.parallel import _ended, defect
 from factory.plan import Plan, make_plan
 from factory.workspace import Workspace
 from tests import command_line
@@ -125,6 +125,8 @@ def test_a_defect_of_ours_ends_one_of_several_builds_and_shows_itself(
     plan = make_plan("nginx")
     built, error = _ended(plan, Options(), cast(Any, None))  # the same in a process of its own
     assert built is None and error is not None and error.code == "build.defect"
+    assert defect(plan, ImportError("no boto3", name="boto3")).code == "host.library-missing"
+    assert defect(plan, ImportError("no such name", name="factory.build")).code == "build.defect"
     with pytest.raises(ZeroDivisionError):  # of one alone, Python tells
         factory("build", "nginx")
 

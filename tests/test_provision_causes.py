@@ -84,6 +84,11 @@ def test_the_guests_own_answer_is_understood() -> None:
     assert causes.judged("", 10) is None
 
 
+def test_a_guest_that_answers_nonsense_is_no_defect_of_ours() -> None:
+    for answer in ("9" * 5000 + ".1 2\n", "1..2 3\n", f"1.0 2.0\noom_kill {'9' * 5000}\noom_kill 1\n"):
+        assert causes.judged(answer + KILLED.replace("411.871236", "4.1.1"), 10) is None
+
+
 @pytest.mark.parametrize(
     ("before", "now", "code"), [(1, 1, "step.guest-disk-full"), (1, 2, "step.guest-out-of-memory")]
 )
@@ -124,6 +129,16 @@ def test_a_step_that_fails_is_told_with_its_cause(guest: SshGuest, tmp_path: Pat
     assert isinstance(error, StepFailed) and error.code == "step.guest-disk-full"
     assert "It last said: cp: x: No space left" in error.cause and "larger 'disk'" in error.hint
     assert error.output.startswith("begun")
+
+
+@pytest.mark.real
+@AS_ROOT
+def test_what_the_kernel_had_killed_is_noted_before_a_command(guest: SshGuest, tmp_path: Path) -> None:
+    with guest.connect() as connected:
+        connected.run(f"install -d -m 0700 {FOLDER} && echo oom_kill 123456789 > {causes.BEFORE}")
+        failing(connected, tmp_path, "exit 1")
+        before, now = causes.COUNT.findall(connected.read(causes.QUESTION))
+    assert before == now != "123456789"
 
 
 @pytest.mark.real

@@ -205,10 +205,8 @@ def _in_turn(wanted: list[tuple[Plan, Options]], console: Console) -> list[Ended
             ends.append(Ended(plan, run(plan, options, console)))
         except FactoryError as error:
             ends.append(Ended(plan, error=error))
-        except (BrokenPipeError, ImportError):  # not of this recipe
-            raise
         except Exception as error:
-            if len(wanted) == 1:
+            if len(wanted) == 1 or isinstance(error, BrokenPipeError):  # nobody reads what we say
                 raise
             ends.append(Ended(plan, error=defect(plan, error)))
     return ends

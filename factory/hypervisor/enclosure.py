@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import pwd
 import re
@@ -44,6 +45,7 @@ class Enclosure:
         self._work = work.absolute()
         self._link: Path | None = None
         self._shown: dict[Path, Path] = {}  # by the name that QEMU sees
+        self._numbers = itertools.count(1)  # boot tests begin side by side
         self._folder: Path | None = None
         if self.account:
             self._folder = _enter(secrets.token_hex(4))
@@ -69,7 +71,7 @@ class Enclosure:
         if not self._folder:
             self._require_open(file)
             return file
-        shown = self._folder / f"{len(self._shown) + 1}{file.suffix}"
+        shown = self._folder / f"{next(self._numbers)}{file.suffix}"
         self._shown[shown] = file
         shown.touch()
         _mount(file, shown, MS_BIND)

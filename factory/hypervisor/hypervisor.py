@@ -68,7 +68,7 @@ class Hypervisor:
                 if self.owner:
                     kept_machine.unkeep(self.owner)
         with self._closing:
-            if self._keep and self.owner and not self.owner.entry.kept_machine:  # which has them open
+            if self._keep and self.owner and not self.owner.entry.kept_machine:  # which may have them open
                 self._readdress()
 
     def _readdress(self) -> None:

@@ -57,10 +57,10 @@ CAUSES = (
         "step.guest-out-of-memory",
     ),
 )
-KILLED = re.compile(r"^\[ *([0-9.]+)\].*Killed process \d+ \(([^)]+)\)", re.MULTILINE)
-COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)  # since the boot; Linux 4.13 and later
+KILLED = re.compile(r"^\[ *([0-9]{1,12}\.[0-9]{1,9})\].*Killed process \d+ \(([^)]+)\)", re.MULTILINE)
+COUNT = re.compile(r"^oom_kill ([0-9]{1,18})$", re.MULTILINE)  # since the boot; Linux 4.13 and later
 BEFORE = "/run/factory/kills"
-NOTE = f"grep '^oom_kill ' /proc/vmstat 2>/dev/null > {BEFORE}; "
+NOTE = f"grep '^oom_kill ' /proc/vmstat 2>/dev/null >| {BEFORE}; "
 """Goes before a command whose failure is to be explained: what was killed before it is not its fault."""
 SLACK = 1.0  # seconds between the guest's clock and ours, where the kernel does not count
 QUESTION = (
@@ -120,6 +120,6 @@ def _killed(answer: str, seconds: float) -> str:
     if len(counts) == 2:
         before, now = counts
         return (kills[-1][1] if kills else "a program") if now > before else ""
-    uptime = re.match(r"([0-9.]+) ", answer)
+    uptime = re.match(r"([0-9]{1,12}\.[0-9]{1,9}) ", answer)
     began = float(uptime[1]) - seconds - SLACK if uptime else float("inf")
-    return next((name for when, name in kills if float(when) >= began), "")
+    return next((name for when, name in reversed(kills) if float(when) >= began), "")

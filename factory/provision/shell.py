@@ -27,7 +27,7 @@ def apply(step: ShellStep, session: Session, where: str) -> None:
     interpreter = _interpreter(body) if step.script else "/bin/sh -e"
     command = f"set -e; . {FOLDER}/environment; cd {shlex.quote(step.directory)}; exec {interpreter} {FOLDER}/step"
     try:
-        session.run(f"/bin/sh -c {shlex.quote(command)}", where, timeout=step.timeout)
+        session.run(f"exec /bin/sh -c {shlex.quote(command)}", where, timeout=step.timeout)
     finally:
         with contextlib.suppress(MachineError):  # the step's own error says more
             if session.alive():
