@@ -215,10 +215,10 @@ def artefact(folder: Path, size: int = 33 * MIB, *, seed: int = 1, name: str = "
 
 
 def _ports(count: int) -> list[int]:
-    """Free ports; SeaweedFS takes 10,000 above each for gRPC too."""
+    """Free ports; SeaweedFS takes 10,000 above each for gRPC too. None of them is lent to a client meanwhile."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randint(20000, 50000)
+        port = random.randint(11000, 22000)  # Linux lends from 32768 on
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", port))
             other.bind(("127.0.0.1", port + 10000))
